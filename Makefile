@@ -1,0 +1,65 @@
+# Everything a person does here. `make` alone lists it.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+SOURCES := app alerts consumers migrations tests benchmarks
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test torture lint types bench fmt lock lock-check wheel venv clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run.stamp ## the whole path on this machine: events in, alerts out (DIR= keeps its data)
+	@exec $(BIN)/bellwether demo $(if $(DIR),--dir '$(DIR)')
+
+test: $(VENV)/dev.stamp ## every test this machine can run, and why any was left out
+	@$(BIN)/pytest $(ARGS)
+
+torture: $(VENV)/dev.stamp ## only the long fault injection
+	@$(BIN)/pytest -m torture $(ARGS)
+
+lint: $(VENV)/dev.stamp ## style, formatting, and that imports point downwards
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev.stamp ## mypy --strict over the package and its tests
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+bench: $(VENV)/dev.stamp ## how fast, as ratios within one run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+fmt: $(VENV)/dev.stamp ## format, and fix what can be fixed by itself
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+lock: $(VENV)/dev.stamp ## compile requirements/*.txt from pyproject.toml (ARGS=--upgrade: take the newest)
+	PATH="$(abspath $(BIN)):$$PATH" requirements/lock.sh $(ARGS)
+
+lock-check: $(VENV)/dev.stamp ## fail if requirements/*.txt are out of date
+	PATH="$(abspath $(BIN)):$$PATH" requirements/lock.sh --check
+
+wheel: $(VENV)/dev.stamp ## build the wheel into dist/
+	PATH="$(abspath $(BIN)):$$PATH" uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir $(or $(DIST),dist) .
+
+venv: $(VENV)/dev.stamp ## the development environment alone
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/run.stamp: requirements/run.txt requirements/install.sh pyproject.toml
+	@echo "preparing $(VENV) (once; takes about a minute)"
+	@requirements/install.sh $(VENV) run
+	@requirements/install.sh $(VENV) editable
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt requirements/install.sh pyproject.toml
+	@echo "preparing $(VENV) for development (once; takes about a minute)"
+	@requirements/install.sh $(VENV) dev
+	@requirements/install.sh $(VENV) editable
+	@touch $(VENV)/run.stamp $@
