@@ -1,0 +1,153 @@
+"""Who the champions of an account are, who left, and when that last changed (METRICS section 2.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumers.windows import NEVER
+
+# What facts alone say of an account's champions; silence is for the windows to tell.
+UNMAPPED = 0  # nobody ever was one
+PRESENT = 1  # a current champion without a user id: active until somebody says otherwise
+DEPARTED = 2  # all have gone, nobody followed
+PEOPLE = 3  # every current champion has a user id, whose activity decides
+
+
+@dataclass(slots=True)
+class _Person:
+    """One person, known by a contact id, a user id or both."""
+
+    contact_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    champion: bool = False
+    active: bool = True
+    departed: bool = False  # was a champion, and left, changed role, was deactivated or lost the role
+    deactivated_as_champion: bool = False
+
+
+@dataclass(slots=True)
+class Champions:
+    """Folds contact, champion and user facts, given in the order they happened."""
+
+    people: list[_Person] = field(default_factory=list)
+    deactivated: set[str] = field(default_factory=set)
+    change_day: int = NEVER
+    ever: bool = False
+    effective_at: str = ""
+
+    def fold(self, kind: str, user_id: str, data: dict[str, Any], day: int) -> None:
+        """Take in one fact of ``kind`` that happened on ``day``."""
+        if kind == "contact.updated":
+            self._contact(data, day)
+        elif kind == "champion.changed":
+            self._changed(user_id, data, day)
+        elif "deactivated" in data:
+            self._deactivated(user_id, bool(data["deactivated"]), day)
+
+    def state(self) -> tuple[int, int]:
+        """(UNMAPPED, PRESENT, DEPARTED or PEOPLE; the number of current champions with a user id)."""
+        current = [person for person in self.people if person.champion]
+        if any(not person.user_id for person in current):
+            return PRESENT, 0
+        if current:
+            return PEOPLE, len(current)
+        return (DEPARTED, 0) if self.ever else (UNMAPPED, 0)
+
+    def current_users(self) -> list[str]:
+        """The user ids of current champions."""
+        return [person.user_id for person in self.people if person.champion and person.user_id]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For evidence: every current and departed champion."""
+        return [
+            {
+                "contact_id": person.contact_id or None,
+                "user_id": person.user_id or None,
+                "name": person.name or None,
+                "status": "current" if person.champion else "departed",
+            }
+            for person in self.people
+            if person.champion or person.departed
+        ]
+
+    def _contact(self, data: dict[str, Any], day: int) -> None:
+        person = self._find(data.get("contact_id", ""), data.get("user_id", ""))
+        person.name = data.get("name", person.name)
+        person.active = data.get("active", person.active)
+        roles = data.get("roles")
+        if roles is not None and "champion" not in roles and person.champion:
+            self._depart(person, day)
+        if not person.active and person.champion:
+            self._depart(person, day)
+        if person.active and roles is not None and "champion" in roles:
+            self._name(person)
+
+    def _changed(self, subject: str, data: dict[str, Any], day: int) -> None:
+        successor = data.get("user_id", "") or ""
+        previous = data.get("previous_user_id", "") or ""
+        if not successor and not previous:
+            previous = subject
+        self.effective_at = data.get("effective_at", "")
+        if previous and previous != successor:
+            person = self._find("", previous)
+            # Told a second time, by another provider, one departure stays one; but a successor named later is a
+            # replacement of its own. Of somebody nobody had named, it still says that a champion has gone.
+            if person.champion or not person.departed:
+                self._depart(person, day)
+            elif successor and not self._find("", successor).champion:
+                self.change_day = max(self.change_day, day)
+        elif not previous:
+            gone = [person for person in self.people if person.champion and person.user_id != successor]
+            for person in gone:
+                self._depart(person, day)
+            if not gone and not successor and not self.ever:
+                self.ever = True  # the one who left was never named to us
+                self.change_day = max(self.change_day, day)
+        if successor:
+            self._name(self._find("", successor))
+
+    def _deactivated(self, user_id: str, deactivated: bool, day: int) -> None:
+        if deactivated:
+            self.deactivated.add(user_id)
+        else:
+            self.deactivated.discard(user_id)
+        for person in self.people:
+            if person.user_id != user_id:
+                continue
+            if deactivated and person.champion:
+                self._depart(person, day)
+                person.deactivated_as_champion = True
+            elif not deactivated and person.deactivated_as_champion:
+                self._name(person)  # back at his desk: the role was never taken away
+
+    def _depart(self, person: _Person, day: int) -> None:
+        person.champion = False
+        person.departed = True
+        self.ever = True
+        self.change_day = max(self.change_day, day)
+
+    def _name(self, person: _Person) -> None:
+        person.champion = True
+        person.departed = False
+        person.deactivated_as_champion = False
+        self.ever = True
+
+    def _find(self, contact_id: str, user_id: str) -> _Person:
+        """The person of either id, made or joined where the two were known apart."""
+        by_contact = next((p for p in self.people if contact_id and p.contact_id == contact_id), None)
+        by_user = next((p for p in self.people if user_id and p.user_id == user_id), None)
+        if by_contact is not None and by_user is not None and by_contact is not by_user:
+            by_contact.champion |= by_user.champion
+            by_contact.departed |= by_user.departed
+            self.people.remove(by_user)
+            by_contact.user_id = user_id
+            return by_contact
+        person = by_contact or by_user
+        if person is None:
+            person = _Person()
+            self.people.append(person)
+        person.contact_id = person.contact_id or contact_id
+        person.user_id = user_id or person.user_id
+        return person

@@ -1,0 +1,243 @@
+"""A whole file of events, in memory and by day, whatever order it came in: what a replay reads.
+
+Events are kept as columns of numbers, some forty bytes each, so that millions fit. Their bodies are kept
+compressed, because of two copies of an event that differ the smaller bytes may have to decide which one
+stands (METRICS section 1). Which feature was used and how long a session took is left out: it moves no metric
+that is replayed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.days import LATEST, Calendar, micros
+from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch
+from consumers.events import ACTIVITY, FAMILY, Event, UserLogin
+from consumers.facts import Fact
+from consumers.fold import Delta, fact_of
+from consumers.pipeline import Totals
+from consumers.windows import Activity
+
+_BLOCK = 4096  # bodies compressed together: a tie costs the unpacking of one block
+_TYPES = tuple(FAMILY)
+_NUMBER = {kind: number for number, kind in enumerate(_TYPES)}
+_IS_ACTIVITY = np.array([kind in ACTIVITY for kind in _TYPES])
+_LOGIN = _NUMBER[UserLogin]
+_FOR_EVER = micros(LATEST) - MAX_AHEAD_US
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """De-duplicated events by day. ``first_days`` has the first day of each family of events."""
+
+    totals: Totals
+    accounts: Sequence[str]
+    first_days: Mapping[str, int]
+    _users: Sequence[str]
+    _account_of: NDArray[np.int32]  # of each user
+    _activity: NDArray[np.int64]  # day, user and whether it was a login, packed and sorted
+    _counts: NDArray[np.int64]  # how often
+    _facts: Mapping[int, Sequence[tuple[int, Fact]]]  # day → (account, fact)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the newest day with events; None without any."""
+        days = list(self._facts)
+        if len(self._activity):
+            days += [int(self._activity[0]) >> 33, int(self._activity[-1]) >> 33]
+        return (min(days), max(days)) if days else None
+
+    def days(self) -> Iterator[tuple[int, dict[str, Delta]]]:
+        """Each day with events, in order, and what it adds to each account."""
+        days = self._activity >> 33
+        starts = np.flatnonzero(np.diff(days, prepend=-1))
+        ends = [*starts[1:].tolist(), len(days)]
+        bounds = {int(days[at]): (at, end) for at, end in zip(starts.tolist(), ends, strict=True)}
+        for day in sorted(bounds.keys() | self._facts.keys()):
+            deltas: dict[str, Delta] = {}
+            if day in bounds:
+                self._add_activity(deltas, day, *bounds[day])
+            for account, fact in self._facts.get(day, ()):
+                self._delta(deltas, account).facts.append(fact)
+            yield day, deltas
+
+    def _add_activity(self, deltas: dict[str, Delta], day: int, start: int, end: int) -> None:
+        packed = self._activity[start:end]
+        users = (packed >> 1) & (1 << 32) - 1
+        accounts = self._account_of[users].tolist()
+        for user, account, login, count in zip(
+            users.tolist(), accounts, (packed & 1).tolist(), self._counts[start:end].tolist(), strict=True
+        ):
+            activity = self._delta(deltas, account).activity
+            activity.first_day = day
+            activity.saw(self._users[user], day, login)
+            if login:
+                activity.logins[day] = activity.logins.get(day, 0) + count
+
+    def _delta(self, deltas: dict[str, Delta], account: int) -> Delta:
+        name = self.accounts[account]
+        delta = deltas.get(name)
+        if delta is None:
+            delta = deltas[name] = Delta(Activity(), [])
+        return delta
+
+
+def read_history(
+    bodies: Iterable[bytes],
+    calendar: Calendar,
+    *,
+    now_us: int | None = None,
+    is_internal: Callable[[str], bool] | None = None,
+) -> History:
+    """Read all ``bodies``. Of the copies of an event the earliest stands, and of those the one with the smallest bytes.
+
+    Events more than five minutes after ``now_us`` are rejected as in the future; None: no instant is.
+    ``is_internal`` names our own users, whose activity is left out.
+    """
+    columns = _Columns(calendar, is_internal)
+    stream = iter(bodies)
+    while block := list(islice(stream, _BLOCK)):
+        columns.add(block, _FOR_EVER if now_us is None else now_us)
+    return columns.history()
+
+
+@dataclass(slots=True)
+class _Columns:
+    """One number per event and column, in order of arrival; users and accounts as numbers in order of appearance."""
+
+    calendar: Calendar
+    is_internal: Callable[[str], bool] | None
+    totals: Totals = field(default_factory=Totals)
+    ids: array[int] = field(default_factory=lambda: array("Q"))
+    prints: array[int] = field(default_factory=lambda: array("I"))
+    instants: array[int] = field(default_factory=lambda: array("q"))
+    days: array[int] = field(default_factory=lambda: array("i"))
+    kinds: array[int] = field(default_factory=lambda: array("b"))
+    subjects: array[int] = field(default_factory=lambda: array("i"))  # a user, or for a fact its account
+    facts: dict[int, Fact] = field(default_factory=dict)
+    accounts: dict[str, int] = field(default_factory=dict)
+    users_of: list[dict[str, int]] = field(default_factory=list)  # of each account
+    users: list[str] = field(default_factory=list)
+    account_of: array[int] = field(default_factory=lambda: array("i"))
+    blocks: list[tuple[int, bytes]] = field(default_factory=list)  # (first event, bodies)
+
+    def add(self, block: Sequence[bytes], now_us: int) -> None:
+        events, rejections = decode_batch(block, now_us)
+        for _, rejection in rejections:
+            self.totals.rejected[rejection.reason] += 1
+        refused = {index for index, _ in rejections}
+        kept = [body for index, body in enumerate(block) if index not in refused] if refused else block
+        if self.is_internal is not None:
+            events, kept = self._outsiders(events, kept)
+        self.blocks.append((len(self.ids), zlib.compress(msgspec.msgpack.encode(kept), 1)))
+        ids, prints = hash_batch(events)
+        self.ids.extend(ids)
+        self.prints.extend(prints)
+        self.days.extend([self.calendar.day(event.occurred_at) for event in events])
+        self.instants.extend([micros(event.occurred_at) for event in events])
+        self.kinds.extend([_NUMBER[type(event)] for event in events])
+        first = len(self.subjects)
+        self.subjects.extend([self._subject(first + index, event) for index, event in enumerate(events)])
+
+    def history(self) -> History:
+        """What stands of all that was added; the columns are given up."""
+        stands = self._stands()
+        self.blocks.clear()
+        days = np.frombuffer(self.days, dtype=np.int32).astype(np.int64)
+        kinds = np.frombuffer(self.kinds, dtype=np.int8)
+        subjects = np.frombuffer(self.subjects, dtype=np.int32)
+        first_days: dict[str, int] = {}
+        for number, kind in enumerate(_TYPES):
+            family, seen = FAMILY[kind], days[stands & (kinds == number)]
+            if family is not None and len(seen):
+                first_days[family] = min(int(seen.min()), first_days.get(family, int(seen.min())))
+        moves = stands & _IS_ACTIVITY[kinds]
+        packed = days[moves] << 33 | subjects[moves].astype(np.int64) << 1 | (kinds[moves] == _LOGIN)
+        activity, counts = np.unique(packed, return_counts=True)
+        facts: dict[int, list[tuple[int, Fact]]] = {}
+        for index, fact in self.facts.items():
+            if stands[index]:
+                facts.setdefault(int(days[index]), []).append((int(subjects[index]), fact))
+        self.totals.accepted = int(np.count_nonzero(stands))
+        account_of = np.frombuffer(self.account_of, dtype=np.int32)
+        return History(
+            self.totals, list(self.accounts), first_days, self.users, account_of, activity, counts, facts
+        )
+
+    def _outsiders(self, events: list[Event], bodies: Sequence[bytes]) -> tuple[list[Event], list[bytes]]:
+        """Without the activity of internal users, who are counted and then forgotten."""
+        assert self.is_internal is not None
+        kept = [
+            (event, body)
+            for event, body in zip(events, bodies, strict=True)
+            if type(event) not in ACTIVITY or not self.is_internal(event.user_id or "")
+        ]
+        self.totals.internal += len(events) - len(kept)
+        return [event for event, _ in kept], [body for _, body in kept]
+
+    def _subject(self, index: int, event: Event) -> int:
+        account = self.accounts.get(event.account_id)
+        if account is None:
+            account = self.accounts[event.account_id] = len(self.accounts)
+            self.users_of.append({})
+        if type(event) not in ACTIVITY:
+            self.facts[index] = fact_of(event)
+            return account
+        users = self.users_of[account]
+        user_id = event.user_id or ""
+        user = users.get(user_id)
+        if user is None:
+            user = users[user_id] = len(self.users)
+            self.users.append(user_id)
+            self.account_of.append(account)
+        return user
+
+    def _stands(self) -> NDArray[np.bool_]:
+        """Which events stand: of the copies of each the earliest, and of those the one with the smallest bytes."""
+        ids = np.frombuffer(self.ids, dtype=np.uint64)
+        instants = np.frombuffer(self.instants, dtype=np.int64)
+        prints = np.frombuffer(self.prints, dtype=np.uint32)
+        stands = np.ones(len(ids), dtype=np.bool_)
+        order = np.argsort(ids, kind="stable")
+        repeats = ids[order][1:] == ids[order][:-1]
+        copies = order[np.append(False, repeats) | np.append(repeats, False)]
+        if not len(copies):
+            return stands
+        copies = copies[np.lexsort((prints[copies], instants[copies], ids[copies]))]
+        heads = np.append(True, ids[copies][1:] != ids[copies][:-1])
+        group = np.cumsum(heads) - 1
+        chosen = copies[heads]
+        tied = instants[copies] == instants[chosen][group]
+        # Copies that say the same need no choice, whatever their bytes.
+        disputed = np.unique(group[tied & (prints[copies] != prints[chosen][group])])
+        bodies = self._bodies(copies[tied & np.isin(group, disputed)])
+        for number in disputed.tolist():
+            rivals = slice(*np.searchsorted(group, (number, number + 1)))
+            chosen[number] = min(copies[rivals][tied[rivals]].tolist(), key=bodies.__getitem__)
+        self.totals.duplicate = len(copies) - len(chosen)
+        self.totals.conflicting_duplicate = int(np.count_nonzero(prints[copies] != prints[chosen][group]))
+        stands[copies] = False
+        stands[chosen] = True
+        return stands
+
+    def _bodies(self, wanted: NDArray[np.intp]) -> dict[int, bytes]:
+        """The bodies of these events; each block is unpacked once at most."""
+        numbers = np.sort(wanted)
+        found: dict[int, bytes] = {}
+        for first, packed in self.blocks:
+            some = numbers[slice(*np.searchsorted(numbers, (first, first + _BLOCK)))]
+            block = _unpack(zlib.decompress(packed)) if len(some) else []
+            # A block of which events were refused is shorter; what lies behind it is the next one's.
+            found.update(
+                (index, block[index - first]) for index in some.tolist() if index - first < len(block)
+            )
+        return found

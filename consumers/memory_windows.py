@@ -1,0 +1,89 @@
+"""Windows and positions in memory: the plainest thing that keeps a WindowStore's promises, for tests to compare with."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from consumers.dedup import Segment
+from consumers.errors import LostPosition
+from consumers.source import Chunk
+from consumers.state import AccountState
+from consumers.store import Rejected
+
+
+@dataclass(slots=True)
+class MemoryWindows:
+    """Everything as plain lists and dicts. A failed transaction is undone by putting the copies back."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    behind: dict[str, bool] = field(default_factory=dict)
+    accounts: dict[str, AccountState] = field(default_factory=dict)
+    kept: dict[str, list[tuple[int, Segment]]] = field(default_factory=dict)
+    first_days: dict[str, int] = field(default_factory=dict)
+    touched: set[tuple[str, str]] = field(default_factory=set)
+    dead_letters: dict[tuple[str, int], Rejected] = field(default_factory=dict)
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def position(self, partition: str) -> int:
+        """The next position to read of ``partition``; 0 if it was never read."""
+        return self.positions.get(partition, 0)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[MemoryWindows]:
+        """Begin a batch: kept at the end, undone on any error."""
+        work = copy.deepcopy(self)
+        yield work
+        for name in self.__slots__:
+            setattr(self, name, getattr(work, name))
+
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+        """Compare-and-set the partition's position. Raises LostPosition."""
+        if self.position(chunk.partition) != chunk.start:
+            raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
+        self.positions[chunk.partition] = chunk.next
+        self.behind[chunk.partition] = chunk.behind
+
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
+        """Segments of ``lane`` numbered above ``after``, oldest first."""
+        return [(number, segment) for number, segment in self.kept.get(lane, []) if number > after]
+
+    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
+        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+        kept = self.kept.setdefault(lane, [])
+        number = kept[-1][0] + 1 if kept else 1
+        kept[:] = [*(each for each in kept if each[1].newest_day >= expired_before), (number, segment)]
+        return number
+
+    def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
+        """Those of the accounts that are known."""
+        return {each: self.accounts[each] for each in account_ids if each in self.accounts}
+
+    def save(self, accounts: Iterable[AccountState]) -> None:
+        """Keep changed accounts; new ones get their number."""
+        for account in accounts:
+            if account.no is None:
+                account.no = len(self.accounts) + 1
+            account.settle()
+            self.accounts[account.account_id] = account
+
+    def fed(self, first_days: Mapping[str, int]) -> None:
+        """Lower the first day of each family of events to the one given, if that is earlier."""
+        for name, day in first_days.items():
+            self.first_days[name] = min(day, self.first_days.get(name, day))
+
+    def touch(self, account_ids: Sequence[str], partition: str) -> None:
+        """Mark accounts as touched by ``partition``."""
+        self.touched.update((account_id, partition) for account_id in account_ids)
+
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+        """Keep rejected records, each once per partition and offset."""
+        for item in rejected:
+            self.dead_letters.setdefault((chunk.partition, item.offset), item)
+
+    def count(self, totals: Mapping[str, int]) -> None:
+        """Add to the running totals."""
+        self.totals.update(totals)

@@ -1,0 +1,63 @@
+"""What the consumer needs of a database: one transaction per batch; positions, ids and windows move together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from consumers.decode import Rejection
+from consumers.dedup import Segment
+from consumers.source import Chunk
+from consumers.state import AccountState
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One rejected record, with what is needed to find, read and replay it."""
+
+    offset: int
+    rejection: Rejection
+    body: bytes
+
+
+class WindowTransaction(Protocol):
+    """One batch's work; all of it is kept or none."""
+
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+        """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``. Raises LostPosition."""
+
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
+        """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since."""
+
+    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
+        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+
+    def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
+        """Those of the accounts that are known, locked for this transaction where the database locks rows."""
+
+    def save(self, accounts: Iterable[AccountState]) -> None:
+        """Write changed accounts back; new ones get their number."""
+
+    def fed(self, first_days: Mapping[str, int]) -> None:
+        """Lower the first day of each family of events to the one given, if that is earlier."""
+
+    def touch(self, account_ids: Sequence[str], partition: str) -> None:
+        """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
+
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+        """Keep rejected records as dead letters, each once per partition and offset."""
+
+    def count(self, totals: Mapping[str, int]) -> None:
+        """Add to the running totals."""
+
+
+class WindowStore(Protocol):
+    """Where windows and positions live."""
+
+    def position(self, partition: str) -> int:
+        """The next position to read of ``partition``; 0 if it was never read."""
+
+    def transaction(self) -> AbstractContextManager[WindowTransaction]:
+        """Begin a batch: committed at the end, rolled back on any error."""

@@ -1,0 +1,193 @@
+"""The rolling windows of one account, and how a batch of activity is folded into them.
+
+Three shapes, each merged by an operation that is commutative and idempotent but for the daily counts, which
+de-duplication protects; so any order of arrival gives the same windows.
+
+``days``
+    Daily login counts in a ring of KEPT_DAYS slots: day ``d`` lives in slot ``d % KEPT_DAYS``, uint16, or uint32 from
+    the first count that needs it (told apart by length). Slots after the newest day hold days long gone.
+``users``
+    One CELL per user: the user's last active day, flags, and a 64-bit map in which bit ``i`` says whether the user was
+    active on the day ``i`` days before that last day. Every window of METRICS reaches back 58 days at most from today,
+    or is counted back from a last activity day, so 64 days of bits answer all of them.
+``login_maps``
+    For the same users the same kind of map, of logins alone; apart, since a sweep does not need it.
+``profile``
+    What facts say (:mod:`consumers.facts`), as fixed-size numbers, so that a sweep reads it without decoding.
+
+Little-endian, as every machine this runs on is. The layout is ours alone; :mod:`alerts.portfolio` reads many accounts at once through the same two dtypes.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+KEPT_DAYS = 416  # 400 days of retention (METRICS section 1) and some for today and late clocks
+MAP_DAYS = 64
+NEVER = -(2**31)  # a day before every day: "has not happened"
+
+DEACTIVATED = 1
+CHAMPION = 2
+
+CELL = struct.Struct("<iIQ")  # last_day, flags, active_map
+CELL_FIELDS = [("last_day", "<i4"), ("flags", "<u4"), ("active", "<u8")]
+
+_FULL = (1 << MAP_DAYS) - 1
+_UINT16_MAX = 65535
+
+
+def union(last_a: int, map_a: int, last_b: int, map_b: int) -> int:
+    """Two maps, each counted back from its own last day, as one counted back from the later of them."""
+    if last_a < last_b:
+        last_a, map_a, last_b, map_b = last_b, map_b, last_a, map_a
+    return map_a | map_b << (last_a - last_b) & _FULL
+
+
+@dataclass(slots=True)
+class Activity:
+    """What one batch adds to one account's windows: logins per day, and each user's days."""
+
+    logins: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    users: dict[str, list[int]] = field(default_factory=dict)  # user id → [last_day, login_map, active_map]
+    features: dict[tuple[str, str], list[int]] = field(
+        default_factory=dict
+    )  # (user, feature) → [last_day, map]
+    sessions: dict[int, int] = field(default_factory=dict)  # day → milliseconds
+    first_day: int = 2**31 - 1  # the earliest day of all of it
+
+    def saw(self, user_id: str, day: int, login: int) -> None:
+        """``user_id`` was active on ``day``; ``login`` is 1 if by a login, else 0."""
+        cell = self.users.get(user_id)
+        if cell is None:
+            self.users[user_id] = [day, login, 1]
+        elif cell[0] == day:
+            cell[1] |= login
+        else:
+            last = cell[0]
+            cell[1] = union(last, cell[1], day, login)
+            cell[2] = union(last, cell[2], day, 1)
+            if day > last:
+                cell[0] = day
+
+    def used(self, user_id: str, feature: str, day: int) -> None:
+        """``user_id`` used ``feature`` on ``day``."""
+        cell = self.features.get((user_id, feature))
+        if cell is None:
+            self.features[user_id, feature] = [day, 1]
+        else:
+            cell[1] = union(cell[0], cell[1], day, 1)
+            cell[0] = max(cell[0], day)
+
+
+class DayCounts:
+    """Counts per day over the newest KEPT_DAYS days, in a ring. Adding is order-free; older days are dropped."""
+
+    __slots__ = ("newest", "slots")
+
+    def __init__(self, newest: int = NEVER, blob: bytes = b"") -> None:
+        """Empty, or as :meth:`blob` gave it with the ``newest`` day it held."""
+        self.newest = newest
+        self.slots = array("I" if len(blob) > 2 * KEPT_DAYS else "H")
+        self.slots.frombytes(blob or bytes(2 * KEPT_DAYS))
+
+    def add(self, day: int, count: int) -> None:
+        """Count ``count`` more on ``day``."""
+        newest = self.newest
+        if day > newest:
+            self._advance(day)
+        elif day <= newest - KEPT_DAYS:
+            return
+        slot = day % KEPT_DAYS
+        total = self.slots[slot] + count
+        if total > _UINT16_MAX and self.slots.typecode == "H":
+            self.slots = array("I", self.slots)
+        self.slots[slot] = total
+
+    def _advance(self, day: int) -> None:
+        gap = day - self.newest
+        if gap >= KEPT_DAYS:
+            self.slots = array("H", bytes(2 * KEPT_DAYS))
+        else:
+            for passed in range(self.newest + 1, day + 1):
+                self.slots[passed % KEPT_DAYS] = 0
+        self.newest = day
+
+    def __getitem__(self, day: int) -> int:
+        """The count on ``day``; 0 outside the kept days."""
+        if self.newest - KEPT_DAYS < day <= self.newest:
+            return self.slots[day % KEPT_DAYS]
+        return 0
+
+    def blob(self) -> bytes:
+        """As stored."""
+        return self.slots.tobytes()
+
+
+class UserIds:
+    """The users of one account in order of first appearance, and each one's slot."""
+
+    __slots__ = ("ids", "slots")
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self.ids = list(ids)
+        self.slots = {user_id: slot for slot, user_id in enumerate(self.ids)}
+
+    def add(self, user_id: str) -> None:
+        """Give a new user the next slot."""
+        self.slots[user_id] = len(self.ids)
+        self.ids.append(user_id)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Users:
+    """One cell and one login map per user of an account, each in its user's slot."""
+
+    __slots__ = ("cells", "known", "login_maps")
+
+    def __init__(self, known: UserIds | None = None, cells: bytes = b"", login_maps: bytes = b"") -> None:
+        """``cells`` holds one CELL for each of ``known``, ``login_maps`` one uint64, both by slot."""
+        self.known = UserIds() if known is None else known
+        self.cells = bytearray(cells)
+        self.login_maps = array("Q", login_maps)
+
+    def merge(self, users: Mapping[str, Sequence[int]]) -> bool:
+        """Fold users' (last_day, login_map, active_map) in. Returns whether some are new to the account."""
+        slots, login_maps = self.known.slots, self.login_maps
+        new = [user_id for user_id in users if user_id not in slots]
+        for user_id in new:
+            self.known.add(user_id)
+            last, logins, active = users[user_id]
+            self.cells += CELL.pack(last, 0, active)
+            login_maps.append(logins)
+        if len(new) == len(users):
+            return True
+        # Views of the cells as whole numbers: a quarter of the cost of unpacking and packing each.
+        with memoryview(self.cells) as raw, raw.cast("i") as ints, raw.cast("Q") as quads:
+            for user_id, (last, logins, active) in users.items():
+                slot = slots[user_id]
+                gap = last - ints[4 * slot]
+                if gap == 0:
+                    quads[2 * slot + 1] |= active
+                    login_maps[slot] |= logins
+                elif gap > 0:
+                    ints[4 * slot] = last
+                    quads[2 * slot + 1] = quads[2 * slot + 1] << gap & _FULL | active
+                    login_maps[slot] = login_maps[slot] << gap & _FULL | logins
+                else:
+                    quads[2 * slot + 1] |= active << -gap & _FULL
+                    login_maps[slot] |= logins << -gap & _FULL
+        return bool(new)
+
+    def mark(self, marks: Mapping[str, int]) -> None:
+        """Set every user's flags: those of ``marks`` where named, none elsewhere."""
+        for slot, user_id in enumerate(self.known.ids):
+            struct.pack_into("<I", self.cells, slot * CELL.size + 4, marks.get(user_id, 0))
+
+    def __len__(self) -> int:
+        return len(self.known)

@@ -1,0 +1,120 @@
+"""Champions: who is one, who left, and on which day that last changed, each told as a short story."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumers.champions import DEPARTED, PEOPLE, PRESENT, UNMAPPED, Champions
+from consumers.windows import NEVER
+
+
+def told(*story):
+    champions = Champions()
+    for day, kind, user, data in story:
+        champions.fold(kind, user, data, day)
+    return champions
+
+
+def named(contact, user=None, roles=("champion",), **more):
+    data = {"contact_id": contact, "roles": list(roles), **more}
+    return data if user is None else {**data, "user_id": user}
+
+
+def test_an_account_without_contacts_is_unmapped():
+    assert told().state() == (UNMAPPED, 0)
+
+
+def test_a_member_is_no_champion():
+    assert told((1, "contact.updated", "", named("c1", "u1", ["member"]))).state() == (UNMAPPED, 0)
+
+
+def test_the_first_naming_is_no_change():
+    champions = told((1, "contact.updated", "", named("c1", "u1")))
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.change_day == NEVER
+
+
+def test_a_champion_without_a_user_id_is_present():
+    assert told((1, "contact.updated", "", named("c1"))).state() == (PRESENT, 0)
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        (5, "contact.updated", "", {"contact_id": "c1", "active": False}),
+        (5, "contact.updated", "", {"contact_id": "c1", "roles": ["member"]}),
+        (5, "user.updated", "u1", {"deactivated": True}),
+        (5, "champion.changed", "", {"kind": "left_company", "previous_user_id": "u1"}),
+        (5, "champion.changed", "", {"kind": "role_change"}),
+    ],
+    ids=["inactive", "role withdrawn", "user deactivated", "left company", "whoever it was"],
+)
+def test_a_champion_departs_in_every_way_the_field_knows(leaving):
+    champions = told((1, "contact.updated", "", named("c1", "u1")), leaving)
+    assert champions.state() == (DEPARTED, 0)
+    assert champions.change_day == 5
+
+
+def test_one_departure_told_by_two_providers_is_one():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "user.updated", "u1", {"deactivated": True}),
+        (9, "champion.changed", "", {"kind": "left_company", "previous_user_id": "u1"}),
+    )
+    assert champions.change_day == 5
+
+
+def test_a_successor_ends_the_departure_but_not_the_change():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "champion.changed", "", {"previous_user_id": "u1", "user_id": "u2"}),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.current_users() == ["u2"]
+    assert champions.change_day == 5
+
+
+def test_a_successor_named_later_is_a_change_of_its_own():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "champion.changed", "", {"previous_user_id": "u1"}),
+        (9, "champion.changed", "", {"previous_user_id": "u1", "user_id": "u2"}),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.change_day == 9
+
+
+def test_the_departure_of_a_champion_nobody_named_is_known_all_the_same():
+    champions = told((5, "champion.changed", "", {"kind": "left_company"}))
+    assert champions.state() == (DEPARTED, 0)
+    assert champions.change_day == 5
+
+
+def test_of_two_champions_one_may_leave():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (2, "contact.updated", "", named("c2", "u2")),
+        (5, "contact.updated", "", {"contact_id": "c1", "active": False}),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.change_day == 5
+
+
+def test_a_user_who_is_activated_again_is_champion_again():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "user.updated", "u1", {"deactivated": True}),
+        (6, "user.updated", "u1", {"deactivated": False}),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.deactivated == set()
+
+
+def test_a_contact_and_a_user_who_turn_out_to_be_one_person_are_joined():
+    champions = told(
+        (1, "champion.changed", "", {"user_id": "u1"}),
+        (2, "contact.updated", "", {"contact_id": "c1", "name": "head of data"}),
+        (3, "contact.updated", "", {"contact_id": "c1", "user_id": "u1"}),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert len(champions.people) == 1
