@@ -1,0 +1,94 @@
+"""What people do to an alert by hand: acknowledge, snooze, resolve. One transaction each, with its history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alerts.alert import Alert, AlertStatus, Move, Reason
+from alerts.announcement import Announcer
+from alerts.lifecycle import moved, resolved
+from alerts.risk import risk_level
+from alerts.store import AlertTransaction, Judged
+from consumers.days import Calendar
+from consumers.errors import BellwetherError
+
+
+class UnknownAlert(BellwetherError):
+    """There is no alert with this id."""
+
+
+class AlertClosed(BellwetherError):
+    """The alert is not in a state in which this can be done; it says which."""
+
+
+class AlertDesk:
+    """Acts within the transaction that it is given, so that a caller can write its own rows with the move.
+
+    Asked twice, every act is done once: the second time the alert is returned as it stands.
+    """
+
+    def __init__(self, work: AlertTransaction, announcer: Announcer, calendar: Calendar) -> None:
+        self._work = work
+        self._announcer = announcer
+        self._calendar = calendar
+
+    def acknowledge(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` has it, until it resolves or gets worse. Raises UnknownAlert, AlertClosed, AlertMoved."""
+        alert = self._firing(alert_id, "acknowledged")
+        if alert.acknowledged_at is not None:
+            return alert
+        after = replace(alert, acknowledged_at=now, acknowledged_by=actor)
+        return self._write(moved(alert, after, "acknowledged", None, now, tells=False, actor=actor), now)
+
+    def snooze(self, alert_id: str, until: int, actor: str, now: int) -> Alert:
+        """Hidden until the instant ``until`` or until it gets worse; one that is past ends a snooze.
+
+        Raises UnknownAlert, AlertClosed, AlertMoved.
+        """
+        alert = self._firing(alert_id, "snoozed")
+        wanted = until if until > now else None
+        if alert.snoozed_until == wanted:
+            return alert
+        after = replace(alert, snoozed_until=wanted)
+        return self._write(moved(alert, after, "snoozed", None, now, tells=False, actor=actor), now)
+
+    def resolve(self, alert_id: str, actor: str, now: int) -> Alert:
+        """Closed by hand, and told. While its condition stays true it does not open again.
+
+        Raises UnknownAlert, AlertMoved.
+        """
+        alert = self._find(alert_id)
+        if not alert.open:
+            return alert
+        move = resolved(alert, Reason.MANUAL, now, actor)
+        if alert.evidence.get("mode") == "shadow":
+            move = replace(move, tells=False)
+        after = self._write(move, now)
+        self._lower_risk(alert, now)
+        return after
+
+    def _find(self, alert_id: str) -> Alert:
+        alert = self._work.alerts([alert_id]).get(alert_id)
+        if alert is None:
+            raise UnknownAlert(f"there is no alert {alert_id[:64]!r}")
+        return alert
+
+    def _firing(self, alert_id: str, done: str) -> Alert:
+        alert = self._find(alert_id)
+        if alert.status is not AlertStatus.FIRING:
+            raise AlertClosed(f"alert {alert.id} is {alert.status.value}: only a firing one can be {done}")
+        return alert
+
+    def _write(self, move: Move, now: int) -> Alert:
+        cards = self._work.cards([move.after.account_no]) if move.tells else {}
+        today = self._calendar.day_of_us(now)
+        self._work.apply([move], self._announcer.deliveries([move], cards, today=today, now=now), now)
+        return move.after
+
+    def _lower_risk(self, alert: Alert, now: int) -> None:
+        """At once from what still fires; whether ``low`` should be ``unknown`` the next judgement says, soon."""
+        others = self._work.open_alerts(alert.account_no)
+        firing = [other.severity for other in others if other.status is AlertStatus.FIRING]
+        level = risk_level(firing, known=True)
+        self._work.judge(Judged([], now, {alert.account_no: level.value}))
+        self._work.touch([alert.account_no])

@@ -1,0 +1,375 @@
+"""The use case: accounts that moved, a day that closed or a timer that ran out become alerts that move.
+
+Every batch of accounts is one transaction: taken, judged by every rule in vectors, the few cells that may have moved
+looked at one by one (:mod:`alerts.worklist`, :mod:`alerts.lifecycle`), and alerts, history and deliveries written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from alerts.alert import Alert, Move, Reason, Verdict, alert_key
+from alerts.announcement import Announcer, Baseline
+from alerts.lifecycle import Finding, Occasion, Subject, Terms, resolved, transition
+from alerts.metrics.readings import Readings, evidence
+from alerts.portfolio import Moment, Portfolio
+from alerts.risk import changed_levels
+from alerts.rules.explain import explain
+from alerts.rules.rule import Judgement, Mode, Rule, render_title
+from alerts.store import AlertMoved, AlertStore, AlertTransaction, Batch, Judged
+from alerts.values import BoolArray
+from alerts.worklist import Cell, worklist
+from consumers.days import Calendar
+from consumers.windows import NEVER
+
+# One sweep transaction: some 0.1 s of work, which intake may have to wait for.
+SWEEP_ACCOUNTS = 10_000
+DUE_ACCOUNTS = 1_000
+# A source that is behind and has not moved for this long no longer holds its accounts back.
+NO_PROGRESS_US = 15 * 60 * 1_000_000
+_TRIES = 5  # of a transaction that lost a race; each loss means that a rival has made progress
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """What is judged and told: one configuration, swapped whole on reload."""
+
+    rules: Sequence[Rule]
+    announcer: Announcer = field(default_factory=Announcer)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What an evaluation did. ``moves`` counts by kind; ``more`` says that accounts are waiting."""
+
+    accounts: int = 0
+    moves: Counter[str] = field(default_factory=Counter)
+    deliveries: int = 0
+    more: bool = False
+
+    def add(self, other: Summary) -> None:
+        """Add another batch's."""
+        self.accounts += other.accounts
+        self.moves.update(other.moves)
+        self.deliveries += other.deliveries
+        self.more = other.more
+
+
+Take = Callable[[AlertTransaction], Batch]
+
+
+class Evaluator:
+    """Judges accounts. Thread-safe: what it keeps is in the database."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        rulebook: Callable[[], Rulebook],
+        calendar: Calendar,
+        *,
+        stale: Callable[[int], Collection[str]] = lambda _now: (),
+        sweep_accounts: int = SWEEP_ACCOUNTS,
+    ) -> None:
+        """``rulebook`` gives the configuration in force; ``stale(now)`` the families of events that do not flow
+        (METRICS section 7)."""
+        self._store = store
+        self._rulebook = rulebook
+        self._calendar = calendar
+        self._stale = stale
+        self._sweep_accounts = sweep_accounts
+
+    def evaluate_touched(self, limit: int, now: int) -> Summary:
+        """Judge up to ``limit`` accounts that events have touched and whose sources have caught up.
+
+        When none are left, what was true at first judgements is told in one summary for each destination.
+        """
+        waiting = self._store.waiting(now, now - NO_PROGRESS_US)
+        if not (waiting.touched or waiting.baseline):
+            return Summary()  # without asking for the right to write, which intake may hold
+        rulebook = self._rulebook()
+        cooling = _cooling_since(rulebook, now)
+        summary = self._batch(
+            rulebook, lambda work: work.touched(limit, now - NO_PROGRESS_US, cooling), Occasion(now)
+        )
+        summary.more = summary.accounts >= limit
+        if not summary.more:
+            summary.deliveries += self._tell_baseline(rulebook, now)
+        return summary
+
+    def evaluate_due(self, now: int) -> Summary:
+        """Judge the accounts of alerts whose ``check_at`` has come."""
+        if not self._store.waiting(now, now - NO_PROGRESS_US).due:
+            return Summary()
+        rulebook = self._rulebook()
+        cooling = _cooling_since(rulebook, now)
+        total = Summary()
+        while True:
+            batch = self._batch(
+                rulebook,
+                lambda work: work.due(now, DUE_ACCOUNTS, now - NO_PROGRESS_US, cooling),
+                Occasion(now),
+            )
+            total.add(batch)
+            # A batch in which nothing moved would come again: the rest is for the next ring.
+            if batch.accounts < DUE_ACCOUNTS or not batch.moves:
+                break
+        if total.accounts:
+            total.deliveries += self._tell_baseline(rulebook, now)
+        return total
+
+    def close_day(self, day: int, now: int, *, alive: Callable[[], None] = lambda: None) -> Summary:
+        """Judge every account as ``day`` closes. Done again after a crash halfway, it moves nothing twice.
+
+        ``alive`` is called after each batch; what it raises ends the sweep.
+        """
+        return self._sweep(Occasion(now, close_day=day), alive)
+
+    def evaluate_all(self, now: int, *, alive: Callable[[], None] = lambda: None) -> Summary:
+        """Judge every account, as after the rules have changed."""
+        return self._sweep(Occasion(now), alive)
+
+    def retire_rules(self, now: int) -> Summary:
+        """Resolve the open alerts of rules that are no longer configured; at the start and after a reload."""
+        rulebook = self._rulebook()
+        names = [rule.id for rule in rulebook.rules]
+        total = Summary()
+        while True:
+            batch = self._attempt(lambda: self._retire(rulebook, names, now))
+            total.add(batch)
+            if not batch.moves:
+                return total
+
+    # --- one batch
+
+    def _sweep(self, occasion: Occasion, alive: Callable[[], None]) -> Summary:
+        rulebook = self._rulebook()
+        now = occasion.now
+        cooling = _cooling_since(rulebook, now)
+        total, after = Summary(), 0
+        while True:
+            batch = self._sweep_batch(rulebook, occasion, after, cooling)
+            if batch is None:
+                break
+            summary, after = batch
+            total.add(summary)
+            alive()
+        total.deliveries += self._tell_baseline(rulebook, now)
+        return total
+
+    def _sweep_batch(
+        self, rulebook: Rulebook, occasion: Occasion, after: int, cooling: int | None
+    ) -> tuple[Summary, int] | None:
+        """The accounts with numbers above ``after``: what was done, and the number to go on from; None at the end."""
+        reached = after
+
+        def take(work: AlertTransaction) -> Batch:
+            nonlocal reached
+            batch = work.after(after, self._sweep_accounts, occasion.now - NO_PROGRESS_US, cooling)
+            reached = int(batch.rows.nos[-1]) if len(batch) else after
+            return batch
+
+        summary = self._batch(rulebook, take, occasion)
+        return None if reached == after else (summary, reached)
+
+    def _batch(self, rulebook: Rulebook, take: Take, occasion: Occasion) -> Summary:
+        def work_once() -> Summary:
+            with self._store.transaction() as work:
+                batch = take(work)
+                if not len(batch):
+                    return Summary()
+                return self._judge(work, rulebook, batch, occasion)
+
+        return self._attempt(work_once)
+
+    def _attempt(self, work_once: Callable[[], Summary]) -> Summary:
+        for _ in range(_TRIES - 1):
+            try:
+                return work_once()
+            except AlertMoved:
+                continue  # nothing was kept: look again
+        return work_once()
+
+    def _judge(self, work: AlertTransaction, rulebook: Rulebook, batch: Batch, occasion: Occasion) -> Summary:
+        now = occasion.now
+        today = self._calendar.day_of_us(now)
+        moment = Moment(
+            as_of=today - 1,
+            today=today,
+            zone=self._calendar.zone,
+            families=work.families(),
+            stale=frozenset(self._stale(now)),
+        )
+        portfolio = Portfolio(batch.rows, moment)
+        readings = Readings(portfolio)
+        judgements = [rule.judge(readings) for rule in rulebook.rules]
+        closing = occasion.close_day is not None
+        cells = worklist(rulebook.rules, judgements, portfolio.churned, batch, closing=closing)
+        found = _Found(rulebook.rules, judgements, batch, portfolio, readings)
+        moves = self._moves(work, found, cells, occasion)
+        deliveries = self._write(work, rulebook, moves, today, now)
+        work.judge(Judged(batch.rows.nos, now, changed_levels(batch, moves, _known(readings))))
+        return Summary(len(batch), Counter(move.kind for move in moves), deliveries)
+
+    def _moves(
+        self, work: AlertTransaction, found: _Found, cells: Sequence[Cell], occasion: Occasion
+    ) -> list[Move]:
+        if not cells:
+            return []
+        batch = found.batch
+        alerts = work.alerts([cell.standing.id for cell in cells if cell.standing is not None])
+        fresh = {int(batch.rows.nos[cell.account]) for cell in cells if cell.standing is None}
+        episodes = work.last_episodes(sorted(fresh))
+        first = replace(occasion, first_judgement=True)
+        moves = []
+        for cell in cells:
+            rule, place = found.rules[cell.rule], cell.account
+            alert = None if cell.standing is None else alerts[cell.standing.id]
+            subject = Subject(int(batch.rows.nos[place]), batch.rows.account_ids[place])
+            move = transition(
+                alert,
+                subject,
+                _terms(rule),
+                found.finding(cell.rule, place),
+                occasion if batch.judged[place] else first,
+                last_episode=episodes.get(alert_key(rule.id, subject.account_id), 0),
+            )
+            if move is not None:
+                moves.append(self._dressed(move, rule, found, place))
+        return moves
+
+    def _dressed(self, move: Move, rule: Rule, found: _Found, place: int) -> Move:
+        """The move with what is worked out only for the few that move: evidence, title, due time.
+
+        A resolved alert keeps the title under which it fired.
+        """
+        if move.kind == "held":
+            return replace(move, after=replace(move.after, evidence={}))
+        after, readings = move.after, found.readings
+        after = replace(after, evidence=_evidence(rule, readings, place))
+        if after.open:
+            shown = {
+                name: readings.plain(name, place, rule.floors.get(name)) for name in rule.heading.metrics
+            }
+            after = replace(after, title=render_title(rule, shown))
+        if move.kind == "firing":
+            after = replace(after, due_at=self._due_at(rule, found, place, after))
+        return replace(move, after=after)
+
+    def _due_at(self, rule: Rule, found: _Found, place: int, alert: Alert) -> int | None:
+        """The last second of the last day to act."""
+        assert alert.fired_at is not None
+        fired_day = self._calendar.day_of_us(alert.fired_at)
+        day = rule.playbook.due_day(fired_day, found.renewal_day(place))
+        return None if day is None else self._calendar.close_us(day) - 1_000_000
+
+    def _write(
+        self, work: AlertTransaction, rulebook: Rulebook, moves: Sequence[Move], today: int, now: int
+    ) -> int:
+        if not moves:
+            return 0
+        told = [move for move in moves if move.tells]
+        baseline = [move for move in moves if _is_baseline(move)]
+        cards = work.cards({move.after.account_no for move in (*told, *baseline)})
+        deliveries = rulebook.announcer.deliveries(told, cards, today=today, now=now)
+        work.apply(moves, deliveries, now)
+        if baseline:
+            kept = Baseline.load(work.baseline())
+            rulebook.announcer.add_baseline(kept, baseline, cards)
+            work.keep_baseline(kept.dump())
+        return len(deliveries)
+
+    def _tell_baseline(self, rulebook: Rulebook, now: int) -> int:
+        """Tell what was kept for the summary, also by a run that did not live to tell it."""
+        if not self._store.waiting(now, now - NO_PROGRESS_US).baseline:
+            return 0
+        with self._store.transaction() as work:
+            text = work.baseline()
+            if text is None:
+                return 0
+            deliveries = rulebook.announcer.summaries(Baseline.load(text), now=now)
+            work.apply([], deliveries, now)
+            work.keep_baseline(None)
+        return len(deliveries)
+
+    def _retire(self, rulebook: Rulebook, names: Sequence[str], now: int) -> Summary:
+        today = self._calendar.day_of_us(now)
+        with self._store.transaction() as work:
+            moves = []
+            for alert in work.orphans(names, DUE_ACCOUNTS):
+                move = resolved(alert, Reason.RULE_REMOVED, now)
+                shadow = alert.evidence.get("mode") == Mode.SHADOW.value
+                moves.append(replace(move, tells=False) if shadow else move)
+            deliveries = self._write(work, rulebook, moves, today, now)
+            work.touch({move.after.account_no for move in moves})  # their risk level may have fallen
+        return Summary(0, Counter(move.kind for move in moves), deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the rules found in a batch of accounts."""
+
+    rules: Sequence[Rule]
+    judgements: Sequence[Judgement]
+    batch: Batch
+    portfolio: Portfolio
+    readings: Readings
+
+    def finding(self, number: int, place: int) -> Finding:
+        judgement = self.judgements[number]
+        return Finding(
+            verdict=Verdict(int(judgement.verdict[place])),
+            clear=None if judgement.clear is None else Verdict(int(judgement.clear[place])),
+            because_not_applicable=bool(judgement.because_not_applicable[place]),
+            stale=bool(judgement.stale[place]),
+            churned=bool(self.portfolio.churned[place]),
+        )
+
+    def renewal_day(self, place: int) -> int | None:
+        day = int(self.portfolio.number("renewal_day")[place])
+        return None if day == NEVER else day
+
+
+def _terms(rule: Rule) -> Terms:
+    return Terms(
+        rule=rule.id,
+        version=rule.version,
+        severity=rule.severity,
+        for_us=rule.for_us,
+        keep_firing_for_us=rule.keep_firing_for_us,
+        cooldown_us=rule.cooldown_us,
+        shadow=rule.mode is Mode.SHADOW,
+    )
+
+
+def _cooling_since(rulebook: Rulebook, now: int) -> int | None:
+    """The instant from which on a resolved alert may still keep its rule from opening."""
+    longest = max((rule.cooldown_us for rule in rulebook.rules), default=0)
+    return now - longest if longest else None
+
+
+def _is_baseline(move: Move) -> bool:
+    """Whether the summary tells of it: it began to fire as part of a baseline, by a rule that is told."""
+    return move.kind == "firing" and move.after.baseline and "mode" not in move.after.evidence
+
+
+def _evidence(rule: Rule, readings: Readings, place: int) -> dict[str, Any]:
+    """Why the rule found what it found, and each metric that it read, as they are now."""
+    proofs = {name: evidence(readings, name, place, rule.floors.get(name)) for name in rule.metrics}
+    found = {**explain(rule, readings, place).describe(), "metrics": proofs}
+    return {**found, "mode": rule.mode.value} if rule.mode is Mode.SHADOW else found
+
+
+def _known(readings: Readings) -> BoolArray:
+    """Accounts of which some leading indicator is ok; attributes (2.12) indicate nothing by themselves."""
+    known = np.zeros(readings.size, dtype=np.bool_)
+    for metric in readings.catalogue.values():
+        if metric.section.startswith("2.") and metric.section != "2.12":
+            known |= readings.values(metric.name).ok()
+            if known.all():
+                break
+    return known

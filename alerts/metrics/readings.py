@@ -1,0 +1,98 @@
+"""What rules and REST read: the metrics of a portfolio, computed when asked for and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from alerts.metrics.catalogue import CATALOGUE
+from alerts.portfolio import Moment, Portfolio
+from alerts.values import Metric, Status, Values, plain
+from consumers.days import EPOCH
+from consumers.windows import NEVER
+
+
+class Readings:
+    """The catalogue over one portfolio. A metric is computed once for each floor that is asked for."""
+
+    def __init__(self, portfolio: Portfolio, catalogue: Mapping[str, Metric] = CATALOGUE) -> None:
+        self.portfolio = portfolio
+        self.catalogue = catalogue
+        self._kept: dict[tuple[str, int | None], Values] = {}
+
+    @property
+    def size(self) -> int:
+        """How many accounts."""
+        return self.portfolio.size
+
+    def values(self, metric: str, floor: int | None = None) -> Values:
+        """The metric with the volume floor that a rule asked for; None is the metric's own. Raises KeyError."""
+        entry = self.catalogue[metric]
+        if floor is None or entry.default_floor is None:
+            floor = entry.default_floor  # the same numbers, whether asked for by default or by name
+        kept = self._kept.get((metric, floor))
+        if kept is None:
+            kept = self._kept[metric, floor] = entry.compute(self.portfolio, floor)
+        return kept
+
+    def plain(self, metric: str, index: int, floor: int | None = None) -> Any:
+        """The account's value as JSON shows it; None unless it stands."""
+        return plain(self.catalogue[metric], self.values(metric, floor), index)
+
+
+def evidence(readings: Readings, name: str, index: int, floor: int | None = None) -> dict[str, Any]:
+    """What a stranger with the raw events needs to get the same number, in JSON's types (METRICS section 1).
+
+    Days are ISO dates, windows first and last day, both counted in. ``inputs`` says of each family of events
+    that feeds the metric whether it flows and since which day; ``seen`` when the account itself was first and
+    last active.
+    """
+    metric, values = readings.catalogue[name], readings.values(name, floor)
+    portfolio = readings.portfolio
+    told: dict[str, Any] = {
+        "value": plain(metric, values, index),
+        "status": Status(int(values.status[index])).word,
+        "section": metric.section,
+        "as_of": iso(portfolio.as_of),
+        "today": iso(portfolio.today),
+        "zone": portfolio.moment.zone,
+    }
+    if values.text is None:
+        told["numerator"] = int(values.numerator[index])
+        told["denominator"] = int(values.denominator[index])
+    told["parts"] = {part: _part(part, int(counts[index])) for part, counts in values.parts.items()}
+    told["windows"] = {window: [iso(first), iso(last)] for window, (first, last) in values.windows.items()}
+    if metric.default_floor is not None:
+        told["floor"] = metric.default_floor if floor is None else floor
+    told["inputs"] = {family: _input(portfolio.moment, family) for family in metric.reads}
+    told["seen"] = {
+        "first_activity": iso(int(portfolio.number("first_day")[index])),
+        "last_activity": iso(int(portfolio.number("last_day")[index])),
+    }
+    return told
+
+
+def snapshot(readings: Readings, index: int) -> dict[str, dict[str, Any]]:
+    """Every metric of one account: ``{name: {value, status, evidence}}``."""
+    told = {}
+    for name in readings.catalogue:
+        proof = evidence(readings, name, index)
+        told[name] = {"value": proof["value"], "status": proof["status"], "evidence": proof}
+    return told
+
+
+def iso(day: int) -> str | None:
+    """A day as ``2026-11-22``; None for one that never was."""
+    return None if day == NEVER else date.fromordinal(day + EPOCH).isoformat()
+
+
+def _part(name: str, count: int) -> int | str | None:
+    return iso(count) if name.endswith("_day") else count
+
+
+def _input(moment: Moment, family: str) -> dict[str, Any]:
+    first = moment.families.get(family)
+    if first is None or first > moment.today:
+        return {"status": "never_received", "since": None}
+    return {"status": "stale" if family in moment.stale else "flowing", "since": iso(first)}

@@ -1,0 +1,107 @@
+"""What a metric says: numbers as exact fractions, each with a status, for many accounts at once.
+
+Arrays have one entry per account of a :class:`~alerts.portfolio.Portfolio`. Numbers are kept as int64 numerator and
+denominator, so that thresholds compare exactly (METRICS section 1) and a float appears only on display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from alerts.portfolio import Portfolio
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+StatusArray = NDArray[np.uint8]
+
+
+class Status(IntEnum):
+    """Whether a number stands (METRICS section 1). No rule fires on anything but OK."""
+
+    OK = 0
+    INSUFFICIENT_HISTORY = 1
+    LOW_VOLUME = 2
+    STALE_SOURCE = 3
+    NOT_APPLICABLE = 4
+    UNKNOWN = 5
+
+    @property
+    def word(self) -> str:
+        """The status as REST and evidence spell it: ``ok``, ``low_volume``, …"""
+        return self.name.lower()
+
+
+class Kind(StrEnum):
+    """What sort of value a metric has; the rule checker allows only comparisons that make sense for it."""
+
+    RATIO = "ratio"  # a fraction, -0.25
+    COUNT = "count"  # an integer
+    DAYS = "days"  # an integer number of days
+    FLAG = "flag"  # true or false: numerator 1 or 0
+    TEXT = "text"  # one of some words
+    MONEY = "money"  # cents in the numerator, 100 in the denominator
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One metric over n accounts.
+
+    ``numerator`` / ``denominator`` (denominator > 0 wherever status is OK) is the value; ``text`` replaces them for
+    Kind.TEXT. ``parts`` are the counts that a stranger needs to recompute it, ``windows`` the days they were counted
+    over, as inclusive (first, last) days since 1970-01-01.
+    """
+
+    numerator: IntArray
+    denominator: IntArray
+    status: StatusArray
+    text: NDArray[np.object_] | None = None
+    parts: Mapping[str, IntArray] = field(default_factory=dict)
+    windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def ok(self) -> BoolArray:
+        """Where the number stands."""
+        result: BoolArray = self.status == Status.OK
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One entry of the catalogue: the name that rules, REST and evidence use, and how to compute it.
+
+    ``compute(portfolio, floor)`` gets the volume floor that a rule asked for, or None for ``default_floor``;
+    metrics without a floor ignore it. ``reads`` are the event families whose absence makes the value unknown.
+    """
+
+    name: str
+    kind: Kind
+    section: str
+    summary: str
+    compute: Callable[[Portfolio, int | None], Values]
+    default_floor: int | None = None
+    words: tuple[str, ...] = ()  # the possible values of a TEXT metric; empty: free text
+    reads: tuple[str, ...] = ()
+
+
+def plain(metric: Metric, values: Values, index: int) -> Any:
+    """The value at ``index`` as JSON shows it: float, int, bool or str; None unless its status is OK."""
+    if values.status[index] != Status.OK:
+        return None
+    if values.text is not None:
+        return values.text[index]
+    numerator = int(values.numerator[index])
+    match metric.kind:
+        case Kind.FLAG:
+            return bool(numerator)
+        case Kind.COUNT | Kind.DAYS:
+            return numerator
+        case Kind.MONEY:
+            return f"{'-' if numerator < 0 else ''}{abs(numerator) // 100}.{abs(numerator) % 100:02d}"
+        case _:
+            return numerator / int(values.denominator[index])

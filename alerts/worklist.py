@@ -1,0 +1,75 @@
+"""Which cells of rules × accounts need a look: the few where something can move, found in vectors.
+
+A cell needs none if its condition is not true and it has no alert, or if its alert fires, the condition holds, no timer
+runs and the severity is the rule's. On most days that is nearly all of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from alerts.alert import Verdict
+from alerts.rules.rule import Judgement, Rule, VerdictArray
+from alerts.store import Batch, Standing
+from alerts.values import BoolArray
+
+
+class Cell(NamedTuple):
+    """One rule and one account, by their places in the batch, and the alert that is there."""
+
+    rule: int
+    account: int
+    standing: Standing | None
+
+
+def worklist(
+    rules: Sequence[Rule], judgements: Sequence[Judgement], churned: BoolArray, batch: Batch, *, closing: bool
+) -> list[Cell]:
+    """The cells to look at, by rule and account. ``closing``: the evaluation closes a day."""
+    places = {int(no): place for place, no in enumerate(batch.rows.nos)}
+    newest: dict[str, dict[int, Standing]] = defaultdict(dict)
+    for standing in batch.standings:
+        newest[standing.rule][places[standing.account_no]] = standing
+    cells: list[Cell] = []
+    for number, (rule, judgement) in enumerate(zip(rules, judgements, strict=True)):
+        standings = newest.get(rule.id, {})
+        opening = (judgement.verdict == Verdict.TRUE) & ~churned
+        if standings:
+            opening[list(standings)] = False
+            cells.extend(
+                Cell(number, place, standings[place])
+                for place in _moving(rule, judgement, churned, standings, closing)
+            )
+        cells.extend(Cell(number, place, None) for place in np.flatnonzero(opening).tolist())
+    return cells
+
+
+def clearing(judgement: Judgement) -> VerdictArray:
+    """The condition as a firing alert sees it, in vectors: what ``lifecycle.Finding.clearing`` says of one."""
+    if judgement.clear is None:
+        return judgement.verdict
+    gone = (judgement.verdict == Verdict.FALSE) & judgement.because_not_applicable
+    inverse = np.where(judgement.clear == Verdict.UNKNOWN, judgement.clear, 1 - judgement.clear)
+    decided = (judgement.verdict == Verdict.TRUE) | gone
+    return np.where(decided, judgement.verdict, inverse).astype(np.int8)
+
+
+def _moving(
+    rule: Rule, judgement: Judgement, churned: BoolArray, standings: dict[int, Standing], closing: bool
+) -> list[int]:
+    """The places whose alerts may move."""
+    chosen = np.fromiter(standings, dtype=np.int64, count=len(standings))
+    seen = clearing(judgement)[chosen]
+    unknown_moves = closing & ~judgement.stale[chosen]
+    rests = (seen == Verdict.TRUE) | ((seen == Verdict.UNKNOWN) & ~unknown_moves)
+    rests &= ~churned[chosen]
+    severity = rule.severity.value
+    return [
+        place
+        for (place, standing), at_rest in zip(standings.items(), rests.tolist(), strict=True)
+        if not (at_rest and standing.settled and standing.severity == severity)
+    ]
