@@ -1,0 +1,198 @@
+"""The composition root: which adapter stands behind which Protocol is decided here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from alerts.desk import AlertDesk
+from alerts.evaluation import Evaluator
+from alerts.rules.explain import Explanation
+from alerts.rules.nearest import unknown
+from app.book import Book, Page
+from app.clock import Clock
+from app.database.alerts import SqlAlertStore
+from app.database.engine import Database
+from app.database.keys import KeyRing
+from app.database.leases import SqlLeases
+from app.database.outbox import SqlOutbox
+from app.database.schedule import SqlSchedule
+from app.database.tables import setting
+from app.database.windows import SqlWindowStore
+from app.http.services import Probe, Services
+from app.reader import AccountReader
+from app.scheduler import CLOCK_LEASE, Clockwork
+from app.settings import Settings
+from consumers.days import Calendar
+from consumers.errors import ConfigurationError, StorageError
+from consumers.loop import ConsumerLoop, Handled
+from consumers.pipeline import Pipeline
+from consumers.source import Source
+
+JUDGED_AT_ONCE = 2_000  # touched accounts in one transaction: a quarter of a second of work at most
+
+
+class Opened(Protocol):
+    """What every part is made of."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration of this process."""
+
+    @property
+    def clock(self) -> Clock:
+        """Both clocks."""
+
+    @property
+    def database(self) -> Database:
+        """The database, of this version's schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Every part, made once per process."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    calendar: Calendar
+    book: Book
+    windows: SqlWindowStore
+    outbox: SqlOutbox
+    alerts: SqlAlertStore
+    leases: SqlLeases
+    evaluator: Evaluator
+    reader: AccountReader
+    keys: KeyRing
+
+    @classmethod
+    def build(cls, settings: Settings, clock: Clock, database: Database) -> House:
+        """Raises ConfigurationError for a wrong rule file, or another zone than the one the windows are in."""
+        calendar = organisation_calendar(settings, database)
+        book = Book(settings)
+        outbox = SqlOutbox(database)
+        alerts = SqlAlertStore(database, outbox, clock.real_us)
+        admin = settings.admin_key
+        return cls(
+            settings=settings,
+            clock=clock,
+            database=database,
+            calendar=calendar,
+            book=book,
+            windows=SqlWindowStore(database),
+            outbox=outbox,
+            alerts=alerts,
+            leases=SqlLeases(database),
+            evaluator=Evaluator(alerts, lambda: book.rulebook, calendar),
+            reader=AccountReader(database, calendar, lambda: book.configuration, clock.now_us),
+            keys=KeyRing(database, admin.get_secret_value() if admin else None),
+        )
+
+    def consumer(
+        self,
+        source: Source,
+        heard: Callable[[Handled], None] = lambda _handled: None,
+        trouble: Callable[[StorageError], None] = lambda _error: None,
+        polled: Callable[[], None] = lambda: None,
+    ) -> ConsumerLoop:
+        """A loop over ``source`` that writes into the windows."""
+        def internal() -> Callable[[str], bool] | None:
+            users = self.book.configuration.internal_users
+            return users.matches if users else None
+
+        pipeline = Pipeline(self.windows, self.calendar, internal=internal)
+        return ConsumerLoop(
+            source,
+            pipeline,
+            self.windows,
+            now=self.clock.now_us,
+            heard=heard,
+            trouble=trouble,
+            polled=polled,
+        )
+
+    def clockwork(self) -> Clockwork:
+        """What is due as time passes."""
+        return Clockwork(
+            self.evaluator, SqlSchedule(self.database), self.leases, self.calendar, self.clock.real_us
+        )
+
+    def services(
+        self,
+        *,
+        bell: Callable[[], None] = lambda: None,
+        reload: Callable[[], Page] | None = None,
+        probes: Mapping[str, Probe] | None = None,
+    ) -> Services:
+        """What the routes need. ``bell`` rings after intake; ``reload`` turns the page and tells whoever reads it."""
+        return Services(
+            database=self.database,
+            keys=self.keys,
+            now=self.clock.now_us,
+            wall=self.clock.real_us,
+            today=lambda: self.calendar.day_of_us(self.clock.now_us()),
+            bell=bell,
+            risk=self.reader,
+            desk=lambda connection: AlertDesk(
+                self.alerts.within(connection), self.book.rulebook.announcer, self.calendar
+            ),
+            outbox=self.outbox,
+            configuration=lambda: self.book.configuration,
+            reload=lambda: (reload or self.book.reload)().configuration,
+            loopback=self.settings.loopback,
+            probes=probes or {},
+        )
+
+
+def organisation_calendar(settings: Settings, database: Database) -> Calendar:
+    """The calendar of BELLWETHER_TIMEZONE, written down at the first start. Raises ConfigurationError for another."""
+    with database.write() as connection:
+        dialect = sqlite if database.sqlite else postgresql
+        first = dialect.insert(setting).values(key="timezone", value=settings.timezone)
+        connection.execute(first.on_conflict_do_nothing())
+        kept = connection.scalar(select(setting.c.value).where(setting.c.key == "timezone"))
+    if kept != settings.timezone:
+        raise ConfigurationError(
+            f"BELLWETHER_TIMEZONE is {settings.timezone}, but the windows of {database.label} were folded in {kept}\n"
+            f"set it back to {kept}, or start with another database: days cannot be moved after the fact"
+        )
+    return Calendar(settings.timezone)
+
+
+def services(house: Opened) -> Services:
+    """For the command line, which asks the routes within its own process."""
+    return House.build(house.settings, house.clock, house.database).services()
+
+
+def consumer(
+    settings: Settings, clock: Clock, database: Database, source: Source, heard: Callable[[Handled], None]
+) -> ConsumerLoop:
+    """A loop over a file, for the command line."""
+    return House.build(settings, clock, database).consumer(source, heard)
+
+
+def judge(settings: Settings, clock: Clock, database: Database) -> int | None:
+    """Judge what was touched; the number of accounts, or None if a running service does it."""
+    house = House.build(settings, clock, database)
+    if house.leases.held(CLOCK_LEASE, clock.real_us()):
+        return None
+    accounts, more = 0, True
+    while more:
+        summary = house.evaluator.evaluate_touched(JUDGED_AT_ONCE, clock.now_us())
+        accounts, more = accounts + summary.accounts, summary.more
+    return accounts
+
+
+def explanation(
+    settings: Settings, clock: Clock, database: Database, rule_id: str, account_id: str
+) -> Explanation | None:
+    """Why a rule holds for an account or not; None for an unknown account. Raises ConfigurationError."""
+    house = House.build(settings, clock, database)
+    known = [rule.id for rule in house.book.configuration.rules]
+    if rule_id not in known:
+        raise ConfigurationError(f"{unknown('rule', rule_id, known)}\nsee: bellwether rules list")
+    return house.reader.explain(account_id, rule_id)

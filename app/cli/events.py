@@ -1,0 +1,244 @@
+"""`bellwether ingest` and `bellwether replay`: files of events, into the database or only judged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import output
+from app.cli.opened import opened, settings
+from app.cli.output import Output, OutputOption
+from app.cli.progress import Progress, progress
+from consumers.errors import BellwetherError, ConfigurationError, SourceError
+
+if TYPE_CHECKING:
+    from alerts.replay import LedgerLine, Summary
+    from consumers.days import Calendar
+    from consumers.pipeline import Totals
+
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="One JSON object a line, plain or gzipped.")
+]
+_READ_AT_ONCE = 10_000  # lines between two moves of the progress bar
+
+
+def ingest(files: Files, out: OutputOption = Output.TABLE) -> None:
+    """Send files of events through the pipeline, then judge once.
+
+    A file is known by its content: a repeat does nothing, a run that was killed goes on where it was. What is decided
+    is sent by the running service, or by the next one.
+    """
+    from app.bootstrap import consumer, judge  # noqa: PLC0415
+    from consumers.file import FileSource  # noqa: PLC0415
+    from consumers.pipeline import Totals  # noqa: PLC0415
+
+    _check_readable(files)
+    everything, damage = Totals(), list[SourceError]()
+    began = time.monotonic()
+    with opened() as house:
+        with progress(sum(file.stat().st_size for file in files)) as bar:
+            for file in files:
+                source = FileSource(file)
+                with contextlib.closing(source):
+                    taken = Totals()
+                    loop = consumer(
+                        house.settings,
+                        house.clock,
+                        house.database,
+                        source,
+                        lambda handled, taken=taken, source=source: _heard(
+                            bar, taken, source.read_bytes, handled.totals
+                        ),
+                    )
+                    bar.begin(file.name)
+                    try:
+                        loop.drain()
+                    except SourceError as error:  # what was whole is in; the others may be sound
+                        damage.append(error)
+                    bar.end(source.total_bytes)
+                everything.add(taken)
+        elapsed = time.monotonic() - began
+        judged = judge(house.settings, house.clock, house.database)
+    if out is Output.JSON:
+        output.document({**_counts(everything), "judged": judged, "elapsed_s": round(elapsed, 3)})
+    else:
+        _report(everything, elapsed)
+        service = "the running service judges them" if judged is None else f"{judged} accounts judged"
+        output.line(service)
+    if damage:
+        raise damage[0]
+
+
+def _heard(bar: Progress, taken: Totals, read_bytes: int, batch: Totals) -> None:
+    taken.add(batch)
+    bar.move(read_bytes, batch.records)
+
+
+def _check_readable(files: Sequence[Path]) -> None:
+    """Raises SourceError for the first that is missing, before anything is begun."""
+    for file in files:
+        if not file.exists():
+            raise SourceError(f"{file} does not exist")
+        if not os.access(file, os.R_OK):
+            raise SourceError(f"{file} may not be read by this user")
+
+
+def _counts(totals: Totals) -> dict[str, Any]:
+    return {
+        "accepted": totals.accepted,
+        "duplicate": totals.duplicate,
+        "conflicting_duplicate": totals.conflicting_duplicate,
+        "internal": totals.internal,
+        "rejected": dict(sorted(totals.rejected.items())),
+    }
+
+
+def _report(totals: Totals, elapsed: float) -> None:
+    """The summary in words: what became of every record, and how fast."""
+    if totals.records == 0:
+        output.line("nothing new: every line was handled before")
+        return
+    rejected = totals.rejected.total()
+    parts = [f"{totals.accepted:,} accepted", f"{totals.duplicate:,} duplicate", f"{rejected:,} rejected"]
+    if totals.internal:
+        parts.append(f"{totals.internal:,} of internal users left out")
+    output.line(f"{', '.join(parts)} in {elapsed:.1f} s ({totals.records / max(elapsed, 1e-6):,.0f}/s)")
+    if totals.conflicting_duplicate:
+        output.line(
+            f"  {totals.conflicting_duplicate:,} duplicates came with other content; the first copy stands"
+        )
+    for reason, count in totals.rejected.most_common():
+        output.line(f"  {count:,} rejected: {reason}")
+
+
+def replay(
+    files: Files,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", help="A rule file; by default BELLWETHER_CONFIG.")
+    ] = None,
+    from_: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="The first day to judge, as 2026-11-22.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", metavar="DAY", help="The last day to judge.")] = "",
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", help="Write every alert that fired or resolved.")
+    ] = None,
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """What the rules would have said, day by day; touches no database and sends nothing."""
+    from alerts.configuration import load_configuration  # noqa: PLC0415
+    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+    from alerts.replay import Summary  # noqa: PLC0415
+    from alerts.replay import replay as ledger_of  # noqa: PLC0415
+    from consumers.days import Calendar  # noqa: PLC0415
+
+    read = settings()
+    configuration = load_configuration(rules or read.config, CATALOGUE)
+    calendar = Calendar(read.timezone)
+    first, last = _day(calendar, from_, "--from"), _day(calendar, until, "--until")
+    if first is not None and last is not None and first > last:
+        raise ConfigurationError(f"--from {from_} is after --until {until}\nname an earlier and a later day")
+    _check_readable(files)
+    summary = Summary()
+    with progress(sum(file.stat().st_size for file in files)) as bar:
+        # The clock plays no part, so that the same file gives the same ledger on any day: only BELLWETHER_NOW does.
+        lines = ledger_of(
+            _bodies(files, bar),
+            configuration.rules,
+            calendar,
+            first,
+            last,
+            now_us=read.now,
+            is_internal=configuration.is_internal,
+            summary=summary,
+        )
+        _write(lines, ledger)
+    if out is Output.JSON:
+        output.document(_summary(summary, calendar))
+    else:
+        _print_summary(summary, calendar)
+
+
+def _day(calendar: Calendar, text: str, option: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return calendar.parse_day(text)
+    except (ValueError, BellwetherError):
+        raise ConfigurationError(f"{option} {text!r} is not a day\nwrite it as 2026-11-22") from None
+
+
+def _bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
+    from consumers.file import FileSource  # noqa: PLC0415
+
+    for file in files:
+        with contextlib.closing(FileSource(file)) as source:
+            bar.begin(file.name)
+            while chunk := source.poll(_READ_AT_ONCE, 0.0):
+                yield from chunk.bodies
+                bar.move(source.read_bytes, len(chunk.bodies))
+            bar.end(source.total_bytes)
+
+
+def _write(lines: Iterator[LedgerLine], path: Path | None) -> None:
+    """Every line into ``path``, whole or not at all: a killed run leaves no half of a ledger under that name."""
+    if path is None:
+        for _ in lines:
+            pass
+        return
+    if path.exists() and not path.is_file():  # /dev/stdout, a pipe
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line.json()}\n" for line in lines)
+        return
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(
+            f"--ledger {path}: there is no folder {path.absolute().parent}\ncreate it first"
+        )
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.absolute().parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            file.writelines(f"{line.json()}\n" for line in lines)
+            file.flush()
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _summary(summary: Summary, calendar: Calendar) -> dict[str, Any]:
+    days = (summary.first_day, summary.last_day)
+    return {
+        **_counts(summary.totals),
+        "accounts": summary.accounts,
+        "from": None if days[0] is None else calendar.date(days[0]).isoformat(),
+        "until": None if days[1] is None else calendar.date(days[1]).isoformat(),
+        "days": summary.days,
+        "opened": dict(sorted(summary.opened.items())),
+        "resolved": dict(sorted(summary.resolved.items())),
+    }
+
+
+def _print_summary(summary: Summary, calendar: Calendar) -> None:
+    told = _summary(summary, calendar)
+    rejected = summary.totals.rejected
+    output.line(
+        f"{summary.totals.accepted:,} events of {summary.accounts:,} accounts, {summary.totals.duplicate:,} duplicate, "
+        f"{rejected.total():,} rejected; {summary.days:,} days closed, {told['from']} to {told['until']}"
+    )
+    for reason, count in rejected.most_common():
+        output.line(f"  {count:,} rejected: {reason}")
+    rules = sorted({*summary.opened, *summary.resolved})
+    output.table(
+        ("rule", ">opened", ">resolved"),
+        ([rule, summary.opened[rule], summary.resolved[rule]] for rule in rules),
+        empty="no alert fired",
+    )

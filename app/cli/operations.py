@@ -1,0 +1,170 @@
+"""Running the house: the schema, the configuration, and whether all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import DONE, NO, output
+from app.cli.opened import opened
+from app.cli.opened import settings as read_settings
+from app.cli.output import Output, OutputOption
+from app.version import VERSION
+from consumers.errors import BellwetherError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+db = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+config = typer.Typer(help="Settings, rules, destinations and routes.", no_args_is_help=True)
+_HEALTH_TIMEOUT_S = 4.0  # a container's health check gives up after five
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema to this version's; all of it or nothing."""
+    from app.database import migrate  # noqa: PLC0415
+
+    with opened(any_schema=True) as house:
+        before = migrate.current(house.database)
+        migrate.upgrade(house.database)
+        after = migrate.current(house.database)
+        was = "it was already" if before == after else f"it was {before}" if before else "it was empty"
+        output.line(f"{house.database.label}: schema {after} ({was})")
+
+
+@db.command()
+def current() -> int:
+    """The schema's version; exit 1 if it is not this version's."""
+    from app.database import migrate  # noqa: PLC0415
+
+    with opened(any_schema=True) as house:
+        found, wanted = migrate.current(house.database), migrate.head()
+        output.line(
+            f"{found or 'none'}{' (head)' if found == wanted else f', this version works on {wanted}'}"
+        )
+        return DONE if found == wanted else NO
+
+
+@config.command()
+def show(out: OutputOption = Output.TABLE) -> None:
+    """Every setting in force, secrets masked."""
+    shown = read_settings().shown()
+    if out is Output.JSON:
+        output.document(shown)
+        return
+    for name, value in shown.items():
+        output.line(f"{name}={value}")
+
+
+@config.command()
+def check() -> None:
+    """Settings and the configuration file: nothing is said but what is wrong."""
+    from alerts.configuration import load_configuration  # noqa: PLC0415
+    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+
+    read = read_settings()
+    loaded = load_configuration(read.config, CATALOGUE)
+    rules, destinations = len(loaded.rules), len(loaded.destinations)
+    output.line(f"{read.config or 'the shipped defaults'}: {rules} rules, {destinations} destinations")
+
+
+def health(
+    url: Annotated[
+        str, typer.Option("--url", help="Of the service; by default where the settings put it.")
+    ] = "",
+    live: Annotated[bool, typer.Option("--live", help="Only whether it answers at all.")] = False,
+) -> int:
+    """Ask a running service whether it is ready; exit 1 if it is not."""
+    # urllib, and the variables themselves: a health check every ten seconds should cost little.
+    from http.client import HTTPException  # noqa: PLC0415
+    from urllib.error import HTTPError  # noqa: PLC0415
+    from urllib.request import ProxyHandler, build_opener  # noqa: PLC0415
+
+    base = url.rstrip("/") or _own_address(read_settings())
+    probe = f"{base}/{'livez' if live else 'readyz'}"
+    if not probe.startswith(("http://", "https://")):
+        raise BellwetherError(f"{probe} is not an address\nwrite http://HOST:PORT")
+    try:
+        with build_opener(ProxyHandler({})).open(probe, timeout=_HEALTH_TIMEOUT_S) as answer:
+            output.line(f"{probe}: {answer.status}")
+            return DONE
+    except HTTPError as error:
+        output.line(f"{probe}: {error.code} {error.read(2_000).decode('utf-8', 'replace')}")
+    except (OSError, HTTPException) as error:
+        output.line(f"{probe}: {getattr(error, 'reason', None) or error}")
+    return NO
+
+
+def _own_address(settings: Settings) -> str:
+    """Where this machine reaches the service: a wildcard bind answers on loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def doctor(out: OutputOption = Output.TABLE) -> int:
+    """Look at everything a start needs, and say what to do; exit 1 if something would fail."""
+    findings: list[dict[str, Any]] = []
+    _examine(findings)
+    if out is Output.JSON:
+        output.document({"ok": all(found["ok"] for found in findings), "checks": findings})
+    else:
+        for found in findings:
+            output.line(f"{'ok   ' if found['ok'] else 'WRONG'}  {found['check']}: {found['detail']}")
+    return DONE if all(found["ok"] for found in findings) else NO
+
+
+def _examine(findings: list[dict[str, Any]]) -> None:
+    from app.database import migrate  # noqa: PLC0415
+    from app.database.engine import Database  # noqa: PLC0415
+
+    def look(check: str, work: Callable[[], str]) -> bool:
+        try:
+            findings.append({"check": check, "ok": True, "detail": work()})
+        except (BellwetherError, OSError, ModuleNotFoundError) as error:
+            findings.append({"check": check, "ok": False, "detail": " — ".join(str(error).splitlines())})
+        return bool(findings[-1]["ok"])
+
+    look("version", lambda: f"bellwether {VERSION}, Python {_python()}")
+    if not look("settings", lambda: f"delivery {read_settings().delivery}, zone {read_settings().timezone}"):
+        return
+    settings = read_settings()
+    look("configuration", lambda: _configuration(settings))
+    look("bind", lambda: _bind(settings))
+
+    def schema() -> str:
+        database = Database(settings.database_url)
+        try:
+            migrate.check(database)
+            return f"{database.label}, schema {migrate.head()}"
+        finally:
+            database.close()
+
+    look("database", schema)
+
+
+def _python() -> str:
+    import platform  # noqa: PLC0415
+
+    return f"{platform.python_version()} on {platform.system()}"
+
+
+def _configuration(settings: Settings) -> str:
+    from alerts.configuration import load_configuration  # noqa: PLC0415
+    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+
+    loaded = load_configuration(settings.config, CATALOGUE)
+    return f"{len(loaded.rules)} rules, {len(loaded.destinations)} destinations"
+
+
+def _bind(settings: Settings) -> str:
+    settings.check_bind()
+    reach = "this machine only" if settings.loopback else "the network, with keys"
+    return f"{settings.host}:{settings.port}, {reach}"
+
+
+def version() -> None:
+    """Which version this is."""
+    output.line(f"bellwether {VERSION}")

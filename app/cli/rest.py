@@ -1,0 +1,76 @@
+"""What REST answers, without a server: the same routes, asked within this process, by the person at the terminal.
+
+So a list, a filter or an error on the terminal cannot differ from the one that a program gets.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.cli.opened import Opened
+from consumers.errors import BellwetherError, ConfigurationError, StorageError
+
+Parameters = Mapping[str, str | int | Sequence[str] | None]
+
+
+def ask(house: Opened, path: str, parameters: Parameters | None = None) -> Any:
+    """GET ``path``; parameters that are None or empty are left out. Raises BellwetherError with what REST says."""
+    return _send(house, "GET", path, parameters, None)
+
+
+def tell(house: Opened, path: str, body: Mapping[str, Any]) -> Any:
+    """POST ``body`` to ``path``; fields that are None are left out. Raises BellwetherError."""
+    given = {name: value for name, value in body.items() if value is not None}
+    return _send(house, "POST", path, None, given)
+
+
+def person() -> str:
+    """Who sits at this terminal, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+def _send(
+    house: Opened, method: str, path: str, parameters: Parameters | None, body: Mapping[str, Any] | None
+) -> Any:
+    import asyncio  # noqa: PLC0415
+
+    answer = asyncio.run(_over_the_routes(house, method, path, parameters or {}, body))
+    if answer.is_success:
+        return answer.json()
+    problem = answer.json()
+    said = problem.get("detail") or problem.get("title") or problem.get("code")
+    if answer.status_code >= 500:
+        raise StorageError(str(said))
+    kind = ConfigurationError if answer.status_code == 422 else BellwetherError
+    raise kind(str(said))
+
+
+async def _over_the_routes(
+    house: Opened, method: str, path: str, parameters: Parameters, body: Mapping[str, Any] | None
+) -> Any:
+    import httpx  # noqa: PLC0415
+
+    from app.bootstrap import services  # noqa: PLC0415
+    from app.database.keys import KeyRing  # noqa: PLC0415
+    from app.http.application import create_app  # noqa: PLC0415
+
+    # Whoever may open the database needs no key; one that lives as long as this question passes the gate.
+    own_key = secrets.token_urlsafe(32)
+    behind = replace(services(house), keys=KeyRing(house.database, own_key), loopback=True)
+    transport = httpx.ASGITransport(create_app(behind), raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.request(
+            method,
+            path,
+            params={name: value for name, value in parameters.items() if value not in (None, "", [], ())},
+            json=body,
+            headers={"Authorization": f"Bearer {own_key}"},
+        )

@@ -1,0 +1,176 @@
+"""Rejected events: kept with their reason and original bytes, listed, and sent through again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database import journal
+from app.database.tables import counter, dead_letter
+from consumers.decode import Rejection, decode
+
+INTAKE = "intake"  # the partition of what HTTP refused: numbered here, as it has no offset of its own
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One rejected record. ``status`` is ``waiting`` or ``replayed``."""
+
+    id: int
+    partition: str
+    offset: int
+    reason: str
+    detail: str
+    origin: str
+    body: bytes
+    received_at: int
+    status: str
+    replayed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What HTTP intake would not take: the bytes, why, and where they came from."""
+
+    body: bytes
+    rejection: Rejection
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay did: how many went to the journal, which are still bad, and where to go on (None: at the end)."""
+
+    replayed: int
+    still_bad: Sequence[tuple[int, Rejection]]
+    next_after: int | None
+
+
+def keep(connection: Connection, refused: Sequence[Refused], *, received_at: int) -> None:
+    """Store what intake refused, in the transaction that stores what it took."""
+    if not refused:
+        return
+    journal.lock_order(connection)  # two intakes must not give one number twice
+    newest = connection.scalar(
+        select(func.max(dead_letter.c.offset)).where(dead_letter.c.partition == INTAKE)
+    )
+    first = 0 if newest is None else int(newest) + 1
+    connection.execute(
+        insert(dead_letter),
+        [
+            {
+                "partition": INTAKE,
+                "offset": first + index,
+                "reason": str(item.rejection.reason),
+                "detail": item.rejection.detail[:1024],
+                "origin": item.origin[:1024],
+                "body": item.body,
+                "received_at": received_at,
+                "status": "waiting",
+            }
+            for index, item in enumerate(refused)
+        ],
+    )
+    _count(connection, Counter(f"rejected.{item.rejection.reason}" for item in refused))
+
+
+def page(
+    connection: Connection,
+    *,
+    reason: Sequence[str] = (),
+    status: str | None = "waiting",
+    before: int | None = None,
+    limit: int = 50,
+) -> Sequence[DeadLetter]:
+    """The newest first, those with an id below ``before``. ``status`` None takes both."""
+    wanted = select(dead_letter).order_by(dead_letter.c.id.desc()).limit(limit)
+    if reason:
+        wanted = wanted.where(dead_letter.c.reason.in_(reason))
+    if status is not None:
+        wanted = wanted.where(dead_letter.c.status == status)
+    if before is not None:
+        wanted = wanted.where(dead_letter.c.id < before)
+    return [DeadLetter(**row._mapping) for row in connection.execute(wanted)]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many wait, by reason."""
+    rows = connection.execute(
+        select(dead_letter.c.reason, func.count())
+        .where(dead_letter.c.status == "waiting")
+        .group_by(dead_letter.c.reason)
+    )
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def replay(
+    connection: Connection,
+    *,
+    now: int,
+    ids: Sequence[int] | None = None,
+    reason: Sequence[str] = (),
+    after: int = 0,
+    limit: int = 1_000,
+) -> Replay:
+    """Send at most ``limit`` waiting records with an id above ``after`` through again, oldest first.
+
+    What decodes now goes to the journal and is marked replayed; what is still bad waits on with its new reason. ``ids``
+    names some, ``reason`` takes those with one of the reasons, neither takes all.
+    """
+    wanted = (
+        select(dead_letter.c.id, dead_letter.c.body)
+        .where(dead_letter.c.status == "waiting", dead_letter.c.id > after)
+        .order_by(dead_letter.c.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    if ids is not None:
+        wanted = wanted.where(dead_letter.c.id.in_(ids))
+    if reason:
+        wanted = wanted.where(dead_letter.c.reason.in_(reason))
+    rows = connection.execute(wanted).all()
+    good: list[tuple[int, bytes]] = []
+    bad: list[tuple[int, Rejection]] = []
+    for row in rows:
+        decoded = decode(row.body, now)
+        if isinstance(decoded, Rejection):
+            bad.append((row.id, decoded))
+        else:
+            good.append((row.id, row.body))
+    journal.append(connection, [body for _, body in good], sender="dead-letters", received_at=now)
+    for start in range(0, len(good), 500):
+        connection.execute(
+            update(dead_letter)
+            .where(dead_letter.c.id.in_([id_ for id_, _ in good[start : start + 500]]))
+            .values(status="replayed", replayed_at=now)
+        )
+    for id_, rejection in bad:
+        connection.execute(
+            update(dead_letter)
+            .where(dead_letter.c.id == id_)
+            .values(reason=str(rejection.reason), detail=rejection.detail[:1024])
+        )
+    return Replay(len(good), bad, rows[-1].id if len(rows) == limit else None)
+
+
+def prune(connection: Connection, *, received_before: int, limit: int = 1_000) -> int:
+    """Drop at most ``limit`` of those older than their retention, waiting or not. Returns how many went."""
+    expired = dead_letter.c.received_at < received_before
+    old = select(dead_letter.c.id).where(expired).order_by(dead_letter.c.id).limit(limit)
+    return connection.execute(delete(dead_letter).where(dead_letter.c.id.in_(old))).rowcount
+
+
+def _count(connection: Connection, totals: Counter[str]) -> None:
+    """Add to the running totals, sorted so that two writers cannot wait for each other."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(counter)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": counter.c.value + statement.excluded.value}
+        ),
+        [{"name": name, "value": count} for name, count in sorted(totals.items())],
+    )

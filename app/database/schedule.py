@@ -1,0 +1,49 @@
+"""Due times of the clock, in the database: which day was closed last, and when the next is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database.engine import Database
+from app.database.tables import schedule
+
+DAY_CLOSE = "day-close"
+
+
+@dataclass(frozen=True, slots=True)
+class DayClose:
+    """The newest day that was closed, and the instant at which the next one is due."""
+
+    closed_day: int
+    due_at: int
+
+
+class SqlSchedule:
+    """The schedule in the database. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def day_close(self) -> DayClose | None:
+        """What was closed last; None before the first close."""
+        with self._database.read() as connection:
+            wanted = select(schedule.c.closed_day, schedule.c.due_at).where(schedule.c.name == DAY_CLOSE)
+            row = connection.execute(wanted).first()
+        return None if row is None or row.closed_day is None else DayClose(row.closed_day, row.due_at)
+
+    def closed(self, day: int, next_due_at: int) -> bool:
+        """Write down that ``day`` is closed; False, and nothing written, if it or a later one already was."""
+        with self._database.write() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            statement = dialect.insert(schedule).values(name=DAY_CLOSE, closed_day=day, due_at=next_due_at)
+            written = connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["name"],
+                    set_={"closed_day": day, "due_at": next_due_at},
+                    where=or_(schedule.c.closed_day.is_(None), schedule.c.closed_day < day),
+                )
+            ).rowcount
+        return bool(written)

@@ -1,0 +1,295 @@
+"""Windows and positions in SQLite: one statement per table and batch, on the driver's own cursor.
+
+Core with one dict per row costs twice as much as the driver's executemany; this is the one place where that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from app.database.engine import Database
+from app.database.tables import position
+from consumers.dedup import Segment
+from consumers.errors import LostPosition
+from consumers.facts import ATTRIBUTES, Profile
+from consumers.source import Chunk
+from consumers.state import AccountState, decode_ids, encode_ids
+from consumers.store import Rejected
+from consumers.windows import NEVER, DayCounts, UserIds, Users
+
+_LOAD = """
+SELECT a.no, a.account_id, w.profile, w.days, w.users, w.login_maps, d.user_ids, d.features, d.facts
+FROM json_each(?) AS wanted
+JOIN account AS a ON a.account_id = wanted.value
+JOIN account_window AS w ON w.account_no = a.no
+JOIN account_detail AS d ON d.account_no = a.no
+"""
+_SAVE_WINDOW = """
+INSERT INTO account_window (account_no, profile, days, users, login_maps) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (account_no) DO UPDATE SET
+  profile = excluded.profile, days = excluded.days, users = excluded.users, login_maps = excluded.login_maps
+"""
+_SAVE_DETAIL = """
+INSERT INTO account_detail (account_no, user_ids, features, facts) VALUES (?, ?, ?, ?)
+ON CONFLICT (account_no) DO UPDATE SET
+  user_ids = excluded.user_ids, features = excluded.features, facts = excluded.facts
+"""
+_DIRECTORY = (*ATTRIBUTES, "currency", "term_months", "renewal_day", "mrr_cents")
+_SAVE_DIRECTORY = f"UPDATE account SET {', '.join(f'{name} = ?' for name in _DIRECTORY)} WHERE no = ?"  # noqa: S608 - names are ours
+_REJECT = """
+INSERT INTO dead_letter (partition, "offset", reason, detail, origin, body, received_at, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING
+"""
+_BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
+
+
+class _KnownIds:
+    """Decoded user ids of accounts seen lately: a batch decodes only those that another process has changed.
+
+    An entry is taken out while a transaction works on it, so that no two ever share one, and is used again only if the
+    stored blob is still what it was decoded from.
+    """
+
+    def __init__(self, most: int = 1_000_000) -> None:
+        """``most``: user ids kept over all accounts, about 150 bytes each."""
+        self._most = most
+        self._kept = 0
+        self._entries: dict[int, tuple[bytes, UserIds]] = {}
+        self._blobs: dict[int, bytes] = {}
+
+    def take(self, no: int, blob: bytes) -> UserIds:
+        """The ids that ``blob`` holds."""
+        self._blobs[no] = blob
+        entry = self._entries.pop(no, None)
+        if entry is not None:
+            self._kept -= len(entry[1])
+            if entry[0] == blob:
+                return entry[1]
+        return UserIds(decode_ids(blob))
+
+    def encode(self, account: AccountState) -> bytes:
+        """The blob to store for an account's ids."""
+        assert account.no is not None
+        blob = self._blobs.get(account.no)
+        if blob is None or account.new_users:
+            blob = self._blobs[account.no] = encode_ids(account.users.known.ids)
+        return blob
+
+    def give_back(self, account: AccountState) -> None:
+        """Keep an account's ids for the next batch."""
+        assert account.no is not None
+        blob = self._blobs.pop(account.no)
+        if self._kept > self._most:
+            self._entries.clear()
+            self._kept = 0
+        self._kept += len(account.users.known)
+        self._entries[account.no] = (blob, account.users.known)
+
+
+class SqlWindowStore:
+    """Implements ``consumers.store.WindowStore``. Thread-safe: each transaction has its own connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known = _KnownIds()
+
+    def position(self, partition: str) -> int:
+        """The next position to read of ``partition``; 0 if it was never read."""
+        with self._database.read() as connection:
+            return connection.scalar(select(position.c.next).where(position.c.partition == partition)) or 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[SqlWindowTransaction]:
+        """Begin a batch: committed at the end, rolled back on any error."""
+        with self._database.write() as connection:
+            yield SqlWindowTransaction(connection, self._known)
+
+
+class SqlWindowTransaction:
+    """Implements ``consumers.store.WindowTransaction`` on one connection."""
+
+    def __init__(self, connection: Connection, known: _KnownIds) -> None:
+        self._connection = connection
+        self._known = known
+        self._numbers: dict[str, int] = {}
+        self._days_before: dict[str, tuple[int, int]] = {}
+
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+        """Compare-and-set the partition's position; a rival who was first raises LostPosition."""
+        moved = self._run(
+            'UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, updated_at = ?'
+            " WHERE partition = ? AND next = ?",
+            (chunk.next, chunk.end, chunk.behind, origin, now, chunk.partition, chunk.start),
+        ).rowcount
+        if not moved and chunk.start == 0:
+            moved = self._run(
+                'INSERT INTO position (partition, next, "end", behind, origin, updated_at) VALUES (?, ?, ?, ?, ?, ?)'
+                " ON CONFLICT DO NOTHING",
+                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, now),
+            ).rowcount
+        if not moved:
+            raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
+
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
+        """Segments of ``lane`` numbered above ``after``, oldest first."""
+        rows = self._run(
+            "SELECT seq, newest_day, ids, prints FROM seen_segment WHERE lane = ? AND seq > ? ORDER BY seq",
+            (lane, after),
+        )
+        return [
+            (
+                seq,
+                Segment(newest, np.frombuffer(ids, dtype=np.uint64), np.frombuffer(prints, dtype=np.uint32)),
+            )
+            for seq, newest, ids, prints in rows
+        ]
+
+    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
+        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+        last = self._run(
+            "SELECT COALESCE(MAX(seq), 0) FROM seen_segment WHERE lane = ?", (lane,)
+        ).scalar_one()
+        self._run(
+            "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?",
+            (lane, expired_before, last),
+        )
+        self._run(
+            "INSERT INTO seen_segment (lane, seq, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?)",
+            (lane, last + 1, segment.newest_day, segment.ids.tobytes(), segment.prints.tobytes()),
+        )
+        return int(last) + 1
+
+    def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
+        """Those of the accounts that are known. The write lock is held since BEGIN IMMEDIATE."""
+        states = {}
+        rows = self._run(_LOAD, (json.dumps(list(account_ids)),))
+        for no, account_id, profile, days, users, login_maps, ids, usage, facts in rows:
+            known = Profile.load(profile)
+            states[account_id] = AccountState(
+                account_id=account_id,
+                no=no,
+                profile=known,
+                days=DayCounts(known.ring_day, days),
+                users=Users(self._known.take(no, ids), users, login_maps),
+                usage_blob=usage,
+                facts_blob=facts,
+            )
+            self._numbers[account_id] = no
+            self._days_before[account_id] = (known.first_day, known.last_day)
+        return states
+
+    def save(self, accounts: Iterable[AccountState]) -> None:
+        """Write changed accounts back; new ones get their number."""
+        accounts = list(accounts)
+        self._number([account for account in accounts if account.no is None])
+        self._many(
+            _SAVE_WINDOW,
+            [
+                (a.no, a.profile.blob(), a.days.blob(), a.users.cells, a.users.login_maps.tobytes())
+                for a in accounts
+            ],
+        )
+        self._many(
+            _SAVE_DETAIL,
+            [
+                (a.no, self._known.encode(a), a.usage_blob, a.facts_blob)
+                for a in accounts
+                if a.detail_changed
+            ],
+        )
+        for account in accounts:
+            self._known.give_back(account)
+        self._many(
+            "UPDATE account SET first_day = ?, last_day = ? WHERE no = ?",
+            [
+                (*days, a.no)
+                for a in accounts
+                if (days := (a.profile.first_day, a.profile.last_day)) != self._days_before.get(a.account_id)
+                and days[1] != NEVER
+            ],
+        )
+        self._many(_SAVE_DIRECTORY, [(*_directory(a), a.no) for a in accounts if a.news is not None])
+
+    def _number(self, new: Sequence[AccountState]) -> None:
+        if not new:
+            return
+        self._many(
+            "INSERT INTO account (account_id) VALUES (?) ON CONFLICT DO NOTHING",
+            [(account.account_id,) for account in new],
+        )
+        wanted = json.dumps([account.account_id for account in new])
+        rows = self._run(
+            "SELECT a.account_id, a.no FROM json_each(?) AS wanted JOIN account AS a ON a.account_id = wanted.value",
+            (wanted,),
+        )
+        self._numbers.update((account_id, no) for account_id, no in rows)
+        for account in new:
+            account.no = self._numbers[account.account_id]
+
+    def fed(self, first_days: Mapping[str, int]) -> None:
+        """Lower the first day of each family of events to the one given, if that is earlier."""
+        self._many(
+            "INSERT INTO family (name, first_day) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET first_day = min(first_day, excluded.first_day)",
+            list(first_days.items()),
+        )
+
+    def touch(self, account_ids: Sequence[str], partition: str) -> None:
+        """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
+        self._many(
+            "INSERT INTO touched (account_no, partition) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(self._numbers[account_id], partition) for account_id in account_ids],
+        )
+
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+        """Keep rejected records as dead letters, each once per partition and offset."""
+        self._many(
+            _REJECT,
+            [
+                (
+                    chunk.partition,
+                    item.offset,
+                    item.rejection.reason,
+                    item.rejection.detail,
+                    f"{origin} {item.offset}"[:1024],
+                    item.body[:_BODY_KEPT],
+                    now,
+                )
+                for item in rejected
+            ],
+        )
+
+    def count(self, totals: Mapping[str, int]) -> None:
+        """Add to the running totals."""
+        self._many(
+            "INSERT INTO counter (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            list(totals.items()),
+        )
+
+    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        return self._connection.exec_driver_sql(statement, values)
+
+    def _many(self, statement: str, rows: list[Any]) -> None:
+        if rows:
+            self._connection.exec_driver_sql(statement, rows)
+
+
+def _directory(account: AccountState) -> tuple[Any, ...]:
+    """The columns of ``_DIRECTORY``, as the account's facts say."""
+    assert account.news is not None
+    profile = account.profile
+    attributes = account.news.attributes
+    return (
+        *(attributes.get(name) for name in ATTRIBUTES),
+        account.news.currency or None,
+        profile.term_months if profile.term_months >= 0 else None,
+        profile.renewal_day if profile.renewal_day != NEVER else None,
+        profile.mrr_cents if profile.mrr_cents >= 0 else None,
+    )

@@ -1,0 +1,272 @@
+"""Accounts over REST: the directory, one account, its risk, its metrics, what happened to it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from app.database import accounts, alert_queries
+from app.database.accounts import Entry, Sort
+from app.database.keys import Scope
+from app.http.gate import needs
+from app.http.instants import Day, Instant, day_or_none, instant, instant_or_none, money
+from app.http.pages import AccountId, Answer, Page, Paging, Using, Word, cut
+from app.http.problems import Code, Problem, responses
+
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+_LIST_ERRORS = responses(Code.INVALID_CURSOR, Code.INVALID_REQUEST)
+_ONE_ERRORS = responses(Code.ACCOUNT_NOT_FOUND, Code.INVALID_REQUEST)
+
+
+class RiskLevel(StrEnum):
+    """The highest severity among the firing alerts; ``low`` if none fires, ``unknown`` if nothing can tell."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    UNKNOWN = "unknown"
+
+
+class AccountQuery(Paging):
+    """Which accounts, in which order."""
+
+    owner: Word | None = Field(None, description="Name or e-mail address of the owner, exactly")
+    risk_level: list[RiskLevel] = Field([], max_length=10, description="Any of these levels")
+    renewing_within: int | None = Field(
+        None, ge=0, le=3_650, description="Renewal in at most so many days from today"
+    )
+    q: Word | None = Field(None, description="Part of the id or the name, in any case")
+    sort: Sort = Field(
+        Sort.ACCOUNT_ID, description="`-` turns the order round; `-risk_level` puts the worst first"
+    )
+
+
+class AccountView(Answer):
+    """One account as the directory knows it."""
+
+    account_id: str
+    name: str | None
+    owner: str | None
+    owner_email: str | None
+    size: str | None
+    channel: str | None
+    tier: str | None
+    use_case: str | None
+    touch: str | None
+    lifecycle: str | None
+    usage_cadence: str | None
+    country: str | None
+    term_months: int | None
+    renewal_date: Day | None
+    mrr: str | None = Field(examples=["1200.00"], description="A month's recurring revenue, decimal as text")
+    currency: str | None
+    first_activity_on: Day | None
+    last_activity_on: Day | None
+    risk_level: RiskLevel
+    open_alerts: int = Field(ge=0, description="How many alerts fire")
+    evaluated_at: Instant | None
+
+
+class AccountPage(Page):
+    """A page of the directory."""
+
+    data: list[AccountView]
+
+
+class Health(Answer):
+    """The health score, null while too little feeds it."""
+
+    score: float | None
+    band: str = Field(examples=["unknown"])
+    coverage: float = Field(ge=0, le=1)
+    components: dict[str, Any]
+
+
+class Signal(Answer):
+    """One leading indicator, and whether a rule's condition on it holds."""
+
+    metric: str
+    value: float | int | bool | str | None
+    status: str
+    rules: list[str]
+    breached: bool
+    threshold: float | int | bool | str | None
+    gap: float | int | str | None
+    evidence: dict[str, Any]
+
+
+class Risk(Answer):
+    """How the account stands and why."""
+
+    account_id: str
+    as_of: str = Field(description="The last complete day")
+    evaluated_at: str | None
+    risk_level: RiskLevel
+    health: Health
+    signals: list[Signal]
+    open_alerts: list[dict[str, Any]]
+    renewal_date: Day | None
+    mrr: str | None
+
+
+class MetricView(Answer):
+    """One metric's value, null unless its status is ``ok``."""
+
+    value: float | int | bool | str | None
+    status: str
+    evidence: dict[str, Any]
+
+
+class Metrics(Answer):
+    """Every metric of an account under its name."""
+
+    account_id: str
+    as_of: str
+    metrics: dict[str, MetricView]
+
+
+class TimelineEntry(Answer):
+    """One thing that happened."""
+
+    at: Instant
+    kind: str = Field(examples=["alert.firing"])
+    alert_id: str
+    rule: str
+    label: str
+    severity: str
+    title: str
+    reason: str
+    actor: str
+    baseline: bool
+
+
+class TimelinePage(Page):
+    """A page of what happened, newest first."""
+
+    data: list[TimelineEntry]
+
+
+@router.get(
+    "", response_model=AccountPage, summary="List accounts", responses=_LIST_ERRORS, **needs(Scope.READ)
+)
+async def list_accounts(services: Using, query: Annotated[AccountQuery, Query()]) -> AccountPage:
+    """The directory, filtered and sorted."""
+    kind = f"accounts {query.sort}"
+    value_type = str if query.sort.field in {"account_id", "name"} else int
+    today = services.today()
+    days = None if query.renewing_within is None else (today, today + query.renewing_within)
+    wanted = accounts.Filter(query.owner, [level.value for level in query.risk_level], days, query.q)
+    after: Any = query.after(kind, value_type, str)
+    with services.database.read() as connection:
+        rows = accounts.page(connection, wanted, sort=query.sort, after=after, limit=query.limit + 1)
+    shown, cursor = cut(rows, query.limit, kind, lambda row: (row.sort_value, row.account_id))
+    return AccountPage(data=[_view(row) for row in shown], next_cursor=cursor)
+
+
+# An account id may hold a slash, so ids match as paths: what follows an id comes before the bare id.
+@router.get(
+    "/{account_id:path}/risk",
+    response_model=Risk,
+    summary="Why is it at risk?",
+    responses=_ONE_ERRORS,
+    **needs(Scope.READ),
+)
+async def account_risk(services: Using, account_id: AccountId) -> Risk:
+    """Risk level, every signal with its evidence, and the open alerts."""
+    found = services.risk.risk(account_id)
+    if found is None:
+        raise Problem(Code.ACCOUNT_NOT_FOUND)
+    return Risk.model_validate(found)
+
+
+@router.get(
+    "/{account_id:path}/metrics",
+    response_model=Metrics,
+    summary="Every metric of an account",
+    responses=_ONE_ERRORS,
+    **needs(Scope.READ),
+)
+async def account_metrics(services: Using, account_id: AccountId) -> Metrics:
+    """Each with its status and the counts it was made of."""
+    found = services.risk.metrics(account_id)
+    if found is None:
+        raise Problem(Code.ACCOUNT_NOT_FOUND)
+    return Metrics.model_validate(found)
+
+
+@router.get(
+    "/{account_id:path}/timeline",
+    response_model=TimelinePage,
+    summary="What happened to an account",
+    responses=responses(Code.ACCOUNT_NOT_FOUND, Code.INVALID_CURSOR, Code.INVALID_REQUEST),
+    **needs(Scope.READ),
+)
+async def account_timeline(
+    services: Using, account_id: AccountId, query: Annotated[Paging, Query()]
+) -> TimelinePage:
+    """Its alerts as they moved, newest first."""
+    after: Any = query.after("timeline", int, str, int)
+    with services.database.read() as connection:
+        entry = accounts.find(connection, account_id)
+        if entry is None:
+            raise Problem(Code.ACCOUNT_NOT_FOUND)
+        rows = alert_queries.timeline(connection, entry.no, after=after, limit=query.limit + 1)
+    shown, cursor = cut(rows, query.limit, "timeline", lambda row: (row["at"], row["alert_id"], row["seq"]))
+    return TimelinePage(data=[_event(row) for row in shown], next_cursor=cursor)
+
+
+@router.get(
+    "/{account_id:path}",
+    response_model=AccountView,
+    summary="One account",
+    responses=_ONE_ERRORS,
+    **needs(Scope.READ),
+)
+async def get_account(services: Using, account_id: AccountId) -> AccountView:
+    """What the directory knows of it."""
+    with services.database.read() as connection:
+        entry = accounts.find(connection, account_id)
+    if entry is None:
+        raise Problem(Code.ACCOUNT_NOT_FOUND)
+    return _view(entry)
+
+
+def _view(entry: Entry) -> AccountView:
+    return AccountView(
+        account_id=entry.account_id,
+        name=entry.name,
+        owner=entry.owner,
+        owner_email=entry.owner_email,
+        size=entry.size,
+        channel=entry.channel,
+        tier=entry.tier,
+        use_case=entry.use_case,
+        touch=entry.touch,
+        lifecycle=entry.lifecycle,
+        usage_cadence=entry.usage_cadence,
+        country=entry.country,
+        term_months=entry.term_months,
+        renewal_date=day_or_none(entry.renewal_day),
+        mrr=money(entry.mrr_cents),
+        currency=entry.currency,
+        first_activity_on=day_or_none(entry.first_day),
+        last_activity_on=day_or_none(entry.last_day),
+        risk_level=RiskLevel(entry.risk_level),
+        open_alerts=entry.open_alerts,
+        evaluated_at=instant_or_none(entry.evaluated_at),
+    )
+
+
+def _event(row: alert_queries.Row) -> TimelineEntry:
+    return TimelineEntry(
+        at=instant(row["at"]),
+        kind=f"alert.{row['kind']}",
+        **{
+            name: row[name]
+            for name in ("alert_id", "rule", "label", "severity", "title", "reason", "actor", "baseline")
+        },
+    )

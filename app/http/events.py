@@ -1,0 +1,124 @@
+"""POST /v1/events: durable before the answer, each event judged on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from app.database import dead_letters, idempotency, journal
+from app.database.dead_letters import Refused
+from app.database.idempotency import Answer as Stored
+from app.database.idempotency import Claim
+from app.database.keys import Scope
+from app.http.gate import Asking, needs
+from app.http.intake import MOST_EVENTS, Item, read_events
+from app.http.once import GivenKey, request_key, told_before
+from app.http.pages import Answer, Using
+from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
+from consumers.decode import decode_batch
+
+router = APIRouter(tags=["events"])
+
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "type", "account_id", "occurred_at"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "source": {"type": "string", "maxLength": 128},
+        "type": {"type": "string", "examples": ["user.login"]},
+        "account_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "user_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "occurred_at": {"type": "string", "format": "date-time"},
+        "received_at": {"type": "string", "format": "date-time"},
+        "data": {"type": "object"},
+    },
+}
+_EVENTS = {"type": "array", "items": _EVENT, "maxItems": MOST_EVENTS}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": f"One event, an array of at most {MOST_EVENTS}, or NDJSON; 8 MiB, also after gunzip",
+        "content": {
+            "application/json": {"schema": {"anyOf": [_EVENT, _EVENTS]}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+class RejectedEvent(Answer):
+    """One event that was not taken in. It is kept as a dead letter."""
+
+    index: int = Field(ge=0, description="Its place in the array, or its line, from 0")
+    code: str = Field(examples=["missing_field"])
+    detail: str
+
+
+class Accepted(Answer):
+    """What became of the events of one request."""
+
+    accepted: int = Field(ge=0, description="How many are durable now and will be counted")
+    rejected: list[RejectedEvent]
+
+
+async def _items(request: Request) -> Sequence[Item]:
+    return await read_events(request)
+
+
+async def _key(request: Request, key: GivenKey = None) -> str | None:
+    return request_key(request, key)
+
+
+_ingest = needs(Scope.INGEST)
+
+
+@router.post(
+    "/v1/events",
+    status_code=202,
+    response_model=Accepted,
+    summary="Send events",
+    dependencies=_ingest["dependencies"],
+    openapi_extra={**_ingest["openapi_extra"], **_BODY},
+    responses=responses(
+        *WITH_A_BODY,
+        *IDEMPOTENT,
+        Code.TOO_MANY_EVENTS,
+        Code.UNSUPPORTED_MEDIA_TYPE,
+        Code.UNSUPPORTED_ENCODING,
+        Code.INVALID_REQUEST,
+    ),
+)
+def send_events(
+    services: Using,
+    caller: Asking,
+    items: Annotated[Sequence[Item], Depends(_items)],
+    key: Annotated[str | None, Depends(_key)],
+) -> Accepted | Response:
+    """Every good event is durable before the answer; bad ones are listed, kept, and stop nothing."""
+    bodies = [item.body for item in items]
+    _, rejections = decode_batch(bodies, services.now())
+    bad = {place for place, _ in rejections}
+    good = [body for place, body in enumerate(bodies) if place not in bad]
+    rejected = [
+        RejectedEvent(index=items[place].index, code=why.reason, detail=why.detail)
+        for place, why in rejections
+    ]
+    refused = [
+        Refused(bodies[place], why, f"POST /v1/events by {caller.name}, event {items[place].index}")
+        for place, why in rejections
+    ]
+    answer = Accepted(accepted=len(good), rejected=rejected)
+    with services.database.write() as connection:
+        if key is not None:
+            known = idempotency.claim(connection, key, b"\n".join(bodies), now=services.wall())
+            if known is not Claim.OURS:
+                return told_before(known)
+            idempotency.complete(connection, key, Stored(202, answer.model_dump_json()))
+        journal.append(connection, good, sender=caller.name, received_at=services.wall())
+        dead_letters.keep(connection, refused, received_at=services.wall())
+    if good:
+        services.bell()
+    return answer

@@ -1,0 +1,133 @@
+"""Who may ask: API keys with scopes, and what holds while there is no key at all.
+
+Without any key whoever sits at this machine may do everything, so a request must show that it comes from there and
+from no page of another site: a browser on this machine obeys strangers' pages.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.database.keys import ALL_SCOPES, Caller, KeyRing
+from app.database.keys import Scope as Right
+from app.http.problems import Code, Problem
+
+OPEN_PATHS = frozenset({"/livez", "/readyz"})
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL = Caller("local", "local", ALL_SCOPES)
+_SCRAPER = Caller("metrics", "metrics", frozenset({Right.READ}))
+
+
+class Gate:
+    """ASGI middleware: puts the :class:`Caller` into the request's state or raises a Problem."""
+
+    def __init__(
+        self, app: ASGIApp, keys: KeyRing, *, loopback: bool, metrics_token: str | None = None
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._loopback = loopback
+        self._metrics_token = metrics_token.encode() if metrics_token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request through, or raise."""
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            scope.setdefault("state", {})["caller"] = self._caller(scope["path"], Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+    def _caller(self, path: str, headers: Headers) -> Caller:
+        if not self._keys.needed():
+            if not self._loopback:
+                raise _unauthorized(Code.MISSING_KEY, "there is none yet; run: bellwether keys create")
+            _check_local(headers)
+            return _LOCAL
+        secret = _bearer(headers)
+        if (
+            path == "/metrics"
+            and self._metrics_token
+            and hmac.compare_digest(secret.encode(), self._metrics_token)
+        ):
+            return _SCRAPER
+        caller = self._keys.verify(secret)
+        if caller is None:
+            raise _unauthorized(Code.INVALID_KEY, "it is unknown or revoked")
+        return caller
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, as the gate found."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def needs(right: Right) -> dict[str, Any]:
+    """What a route says to be open only to callers with ``right``: in force, and in OpenAPI."""
+
+    async def check(request: Request) -> None:
+        if not right.held_by(caller_of(request).scopes):
+            raise Problem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {right}")
+
+    return {"dependencies": [Depends(check)], "openapi_extra": {"security": [{"apiKey": [right.value]}]}}
+
+
+async def _caller_dependency(request: Request) -> Caller:
+    return caller_of(request)
+
+
+Asking = Annotated[Caller, Depends(_caller_dependency)]
+
+
+def _bearer(headers: Headers) -> str:
+    given = headers.getlist("authorization")
+    if not given:
+        raise _unauthorized(Code.MISSING_KEY, "send it as: Authorization: Bearer bw_…")
+    kind, _, secret = given[0].partition(" ")
+    if len(given) > 1 or kind.lower() != "bearer" or not secret.strip():
+        raise _unauthorized(Code.INVALID_KEY, "send it once, as: Authorization: Bearer bw_…")
+    return secret.strip()
+
+
+def _unauthorized(code: Code, detail: str) -> Problem:
+    return Problem(code, detail, headers={"WWW-Authenticate": 'Bearer realm="bellwether"'})
+
+
+def _check_local(headers: Headers) -> None:
+    hosts = headers.getlist("host")
+    host = _host_name(hosts[0]) if len(hosts) == 1 else None
+    if host not in _LOCAL_HOSTS:
+        raise Problem(Code.HOST_REFUSED, "ask as localhost, 127.0.0.1 or [::1], or create a key")
+    for name in headers:
+        if name in {"forwarded", "x-real-ip"} or name.startswith("x-forwarded-"):
+            raise Problem(
+                Code.FORWARDED_REFUSED, f"the request carries {name}; create a key to run behind a proxy"
+            )
+    origins = headers.getlist("origin")
+    if any(_host_of(origin) != hosts[0].lower() for origin in origins):
+        raise Problem(Code.CROSS_SITE_REFUSED, "the request comes from a page of another origin")
+    if any(site.lower() not in {"same-origin", "none"} for site in headers.getlist("sec-fetch-site")):
+        raise Problem(Code.CROSS_SITE_REFUSED, "the request comes from a page of another site")
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin such as ``http://127.0.0.1:8000``; None for ``null`` and everything odd."""
+    try:
+        parts = urlsplit(origin.lower())
+    except ValueError:
+        return None
+    return parts.netloc if parts.scheme in {"http", "https"} and origin.count("/") == 2 else None
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without port and brackets; None for what is no host."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        name, bracket, port = host[1:].partition("]")
+        return name if bracket and (port == "" or (port[0] == ":" and port[1:].isdecimal())) else None
+    name, colon, port = host.partition(":")
+    return name if not colon or port.isdecimal() else None

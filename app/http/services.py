@@ -1,0 +1,70 @@
+"""What the routes need of the rest of the house, put together by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
+
+from alerts.alert import Alert
+from alerts.configuration import Configuration
+from app.database.engine import Database
+from app.database.keys import KeyRing
+from app.database.outbox import SqlOutbox
+
+Probe = Callable[[], str | None]
+"""Looks at one part of the service: None when it is ready, else what is wrong, in a few words."""
+
+
+class RiskReader(Protocol):
+    """Says how an account stands, as CONTRACT section 5 shapes it."""
+
+    def risk(self, account_id: str) -> Mapping[str, Any] | None:
+        """What ``app.http.accounts.Risk`` holds; None for an unknown account."""
+
+    def metrics(self, account_id: str) -> Mapping[str, Any] | None:
+        """What ``app.http.accounts.Metrics`` holds; None for an unknown account."""
+
+
+class Desk(Protocol):
+    """What people do to alerts, within one transaction. All raise UnknownAlert, AlertMoved."""
+
+    def acknowledge(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` has it. Raises AlertClosed if it does not fire."""
+
+    def snooze(self, alert_id: str, until: int, actor: str, now: int) -> Alert:
+        """Hidden until an instant or until it gets worse. Raises AlertClosed if it does not fire."""
+
+    def resolve(self, alert_id: str, actor: str, now: int) -> Alert:
+        """Closed by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes. Callables must be thread-safe.
+
+    ``now`` is the moment of judgement, ``wall`` the real time, both in epoch microseconds; ``today`` is the day in the
+    organisation's zone. ``bell`` is rung after events were appended to the journal. ``desk`` makes the desk of one
+    transaction. ``reload`` reads the configuration again, all or nothing, and raises ConfigurationError. ``loopback``
+    says that only this machine can reach the service. ``probes`` are asked by /readyz, by name. The routes' own
+    counters go into ``registry``: one for each application.
+    """
+
+    database: Database
+    keys: KeyRing
+    now: Callable[[], int]
+    wall: Callable[[], int]
+    today: Callable[[], int]
+    bell: Callable[[], None]
+    risk: RiskReader
+    desk: Callable[[Connection], Desk]
+    outbox: SqlOutbox
+    configuration: Callable[[], Configuration]
+    reload: Callable[[], Configuration]
+    loopback: bool
+    metrics_token: str | None = None
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)

@@ -1,0 +1,122 @@
+"""Answers what an account's risk is: its windows read in one snapshot, judged by the same code as alerts are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from alerts.configuration import Configuration
+from alerts.metrics.readings import Readings, iso, snapshot
+from alerts.portfolio import AccountRows, Moment, Portfolio
+from alerts.rules.explain import Explanation, explain
+from alerts.signals import signals
+from app.database import alert_queries
+from app.database.engine import Database
+from app.database.tables import account, account_window, family
+from app.http.instants import day_or_none, instant_or_none, money
+from consumers.days import Calendar
+
+_MOST_OPEN = 200  # more rules than that nobody has
+
+
+class AccountReader:
+    """Implements ``app.http.services.RiskReader``. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        calendar: Calendar,
+        configuration: Callable[[], Configuration],
+        now: Callable[[], int],
+    ) -> None:
+        """``now`` is the moment of judgement in epoch microseconds."""
+        self._database = database
+        self._calendar = calendar
+        self._configuration = configuration
+        self._now = now
+
+    def risk(self, account_id: str) -> dict[str, Any] | None:
+        """CONTRACT section 5, ``/v1/accounts/{id}/risk``; None for an unknown account."""
+        with self._database.read() as connection:
+            row = _row(connection, account_id)
+            if row is None:
+                return None
+            readings = self._readings(connection, row)
+            wanted = alert_queries.Filter(account_id=account_id, status=("pending", "firing"))
+            open_alerts = alert_queries.page(connection, wanted, limit=_MOST_OPEN)
+        return {
+            "account_id": account_id,
+            "as_of": iso(readings.portfolio.as_of),
+            "evaluated_at": instant_or_none(row.evaluated_at),
+            "risk_level": row.risk_level,
+            "health": {"score": None, "band": "unknown", "coverage": 0, "components": {}},
+            "signals": signals(readings, 0, self._configuration().rules),
+            "open_alerts": [_open_alert(each) for each in open_alerts],
+            "renewal_date": day_or_none(row.renewal_day),
+            "mrr": money(row.mrr_cents),
+        }
+
+    def metrics(self, account_id: str) -> dict[str, Any] | None:
+        """CONTRACT section 5, ``/v1/accounts/{id}/metrics``; None for an unknown account."""
+        with self._database.read() as connection:
+            row = _row(connection, account_id)
+            if row is None:
+                return None
+            readings = self._readings(connection, row)
+        return {
+            "account_id": account_id,
+            "as_of": iso(readings.portfolio.as_of),
+            "metrics": snapshot(readings, 0),
+        }
+
+    def explain(self, account_id: str, rule_id: str) -> Explanation | None:
+        """Why a rule does or does not hold; None for an unknown account or rule."""
+        rule = self._configuration().rule(rule_id)
+        with self._database.read() as connection:
+            row = _row(connection, account_id)
+            if row is None or rule is None:
+                return None
+            readings = self._readings(connection, row)
+        return explain(rule, readings, 0)
+
+    def _readings(self, connection: Connection, row: Row[Any]) -> Readings:
+        today = self._calendar.day_of_us(self._now())
+        first_days = connection.execute(select(family.c.name, family.c.first_day))
+        moment = Moment(
+            as_of=today - 1,
+            today=today,
+            zone=self._calendar.zone,
+            families={each.name: each.first_day for each in first_days},
+        )
+        rows = AccountRows(
+            nos=[row.no],
+            account_ids=[row.account_id],
+            profiles=[row.profile],
+            days=[row.days],
+            users=[row.users],
+            attributes=lambda name: [row._mapping[name]],
+            login_maps=lambda: [row.login_maps],
+        )
+        return Readings(Portfolio(rows, moment))
+
+
+def _row(connection: Connection, account_id: str) -> Row[Any] | None:
+    wanted = select(account, account_window).join(account_window).where(account.c.account_id == account_id)
+    return connection.execute(wanted).first()
+
+
+def _open_alert(row: alert_queries.Row) -> dict[str, Any]:
+    """As much of an alert as says what to do next; ``/v1/alerts/{id}`` has all of it."""
+    return {
+        "id": row["id"],
+        "rule": row["rule"],
+        "severity": row["severity"],
+        "status": row["status"],
+        "title": row["title"],
+        "baseline": row["baseline"],
+        "fired_at": instant_or_none(row["fired_at"]),
+        "due_at": instant_or_none(row["due_at"]),
+        "acknowledged_at": instant_or_none(row["acknowledged_at"]),
+    }

@@ -1,0 +1,231 @@
+"""The clock: APScheduler as a doorbell, and :class:`Clockwork`, which decides what is due when it rings.
+
+Nothing is kept in the scheduler. Due times are in the database, so a restart, a missed ring or a ring too many changes
+nothing: each ring asks what is due now. The process that holds the lease ``clock`` answers, the others only look.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from alerts.evaluation import Evaluator, Summary
+from app.database.leases import Lease, new_holder
+from app.database.schedule import DayClose
+from consumers.days import Calendar
+from consumers.errors import BellwetherError
+
+RING_S = 1.0
+SILENT_S = 5.0  # without a ring for so long the doorbell is broken, or the real clock was set back
+LEASE_US = 30 * 1_000_000  # a killed holder is followed within half a minute
+RENEW_US = 20 * 1_000_000  # left of it: renewed every ten seconds, not with every ring
+QUIET_S = 60.0  # the same trouble is logged once a minute
+CLOCK_LEASE = "clock"
+_EPOCH = date(1970, 1, 1)
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(BellwetherError):
+    """Another process took the clock over; what was being done is left to it."""
+
+
+class Leases(Protocol):
+    """As :class:`app.database.leases.SqlLeases`."""
+
+    def acquire(self, name: str, holder: str, now: int, length_us: int) -> Lease | None:
+        """Take or extend; None while another has it."""
+
+    def renew(self, held: Lease, now: int, length_us: int) -> Lease | None:
+        """Extend; None if it was lost."""
+
+    def release(self, held: Lease) -> None:
+        """Give it back."""
+
+
+class Schedule(Protocol):
+    """As :class:`app.database.schedule.SqlSchedule`."""
+
+    def day_close(self) -> DayClose | None:
+        """What was closed last; None before the first close."""
+
+    def closed(self, day: int, next_due_at: int) -> bool:
+        """Write down that ``day`` is closed; False if it or a later one already was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one ring did: whether this process holds the clock, the day it closed, and what moved."""
+
+    holding: bool
+    closed_day: int | None = None
+    summary: Summary = field(default_factory=Summary)
+
+
+class Clockwork:
+    """Decides what is due. Not thread-safe: one thread rings it. Tests call :meth:`tick` with a time of their own."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        schedule: Schedule,
+        leases: Leases,
+        calendar: Calendar,
+        real_us: Callable[[], int],
+        *,
+        holder: str | None = None,
+    ) -> None:
+        """``real_us`` gives the real time: a lease would never end by a clock that stands still."""
+        self._evaluator = evaluator
+        self._schedule = schedule
+        self._leases = leases
+        self._calendar = calendar
+        self._real_us = real_us
+        self._holder = holder or new_holder()
+        self._lease: Lease | None = None
+
+    def tick(self, now: int) -> Tick:
+        """Do what is due at ``now``, the moment of judgement. Raises StorageError, LeaseLost."""
+        if not self._holds():
+            return Tick(holding=False)
+        total = Summary()
+        day = self._due_day(now)
+        if day is not None:
+            total.add(self._close(day, now))
+        total.add(self._evaluator.evaluate_due(now))
+        return Tick(True, day, total)
+
+    def stop(self) -> None:
+        """Give the lease back, so that another process need not wait for its end."""
+        if self._lease is not None:
+            self._leases.release(self._lease)
+            self._lease = None
+
+    def _due_day(self, now: int) -> int | None:
+        """The day to close, if one is due.
+
+        Of several that were missed only the newest: what counts days in a row counts by difference, and alerts as of
+        a day last week would help nobody.
+        """
+        last = self._schedule.day_close()
+        if last is not None and now < last.due_at:
+            return None
+        newest = self._calendar.day_of_us(now) - 1
+        return newest if last is None or newest > last.closed_day else None
+
+    def _close(self, day: int, now: int) -> Summary:
+        """Sweep, then write down that it is done: killed between the two, a second sweep moves nothing twice."""
+        summary = self._evaluator.close_day(day, now, alive=self._keep)
+        self._schedule.closed(day, self._calendar.close_us(day + 1))
+        return summary
+
+    def _keep(self) -> None:
+        if self._lease is None or self._fresh(self._lease):
+            return
+        self._lease = self._leases.renew(self._lease, self._real_us(), LEASE_US)
+        if self._lease is None:
+            raise LeaseLost(
+                "another process took the clock over in the middle of a day's close\nit will finish it"
+            )
+
+    def _holds(self) -> bool:
+        held = self._lease
+        if held is not None and self._fresh(held):
+            return True
+        now = self._real_us()
+        kept = None if held is None else self._leases.renew(held, now, LEASE_US)
+        self._lease = kept or self._leases.acquire(CLOCK_LEASE, self._holder, now, LEASE_US)
+        return self._lease is not None
+
+    def _fresh(self, held: Lease) -> bool:
+        """After the real clock was set back a lease looks longer than any: that one is asked for again too."""
+        return RENEW_US < held.until - self._real_us() <= LEASE_US
+
+
+class Doorbell:
+    """Rings a clockwork every second, on a thread of its own. Starts silent."""
+
+    def __init__(self, clockwork: Clockwork, now_us: Callable[[], int]) -> None:
+        """``now_us`` gives the moment of judgement."""
+        self._clockwork = clockwork
+        self._now_us = now_us
+        self._rung = time.monotonic()
+        self._trouble = ("", 0.0)
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        # A ring while the last one is still being answered is no news.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+    def start(self) -> None:
+        """Begin to ring, at once."""
+        self._scheduler.add_job(
+            self._ring,
+            _Steadily(),
+            id="ring",
+            next_run_time=datetime.now(UTC),
+            misfire_grace_time=None,  # APScheduler's default drops a ring that is a second late
+            coalesce=True,
+            max_instances=1,
+        )
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End the ring in progress, then the ringing, and give the lease back."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        self._clockwork.stop()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last ring was answered."""
+        return time.monotonic() - self._rung
+
+    def watch(self) -> None:
+        """Ring again if it has fallen silent: a real clock set back an hour would silence it for an hour.
+
+        To be called now and then from a loop that does not go by the real clock.
+        """
+        if self._scheduler.running and self.silent_s > SILENT_S:
+            self._scheduler.modify_job("ring", next_run_time=datetime.now(UTC))
+
+    def _ring(self) -> None:
+        try:
+            tick = self._clockwork.tick(self._now_us())
+        except BellwetherError as error:
+            self._complain(str(error))
+        except Exception as error:
+            # Whatever it is, the next ring tries again: a clock that stopped would be silence of our own making.
+            self._complain(repr(error), unexpected=True)
+        else:
+            self._trouble = ("", 0.0)
+            if tick.closed_day is not None:
+                log.info(
+                    "day closed",
+                    day=(_EPOCH + timedelta(days=tick.closed_day)).isoformat(),
+                    accounts=tick.summary.accounts,
+                    moves=dict(tick.summary.moves),
+                )
+        finally:
+            self._rung = time.monotonic()
+
+    def _complain(self, message: str, *, unexpected: bool = False) -> None:
+        said, at = self._trouble
+        if message == said and time.monotonic() - at < QUIET_S:
+            return
+        self._trouble = (message, time.monotonic())
+        log.error("the clock could not do its work", error=message, exc_info=unexpected)
+
+
+class _Steadily(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
+    """A second from now, whatever was missed: APScheduler's interval lists every missed ring, a week's as 604,801."""
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """The next ring."""
+        return now + timedelta(seconds=RING_S)

@@ -1,0 +1,239 @@
+"""A running service: the loops of its roles on threads of their own, the web server in front, one end for all."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from alerts.evaluation import Summary
+from app.book import Page
+from app.bootstrap import JUDGED_AT_ONCE, House
+from app.clock import Clock
+from app.database import migrate
+from app.database.engine import Database
+from app.database.journal import Doorbell as JournalBell
+from app.database.journal import JournalSource
+from app.http.application import create_app
+from app.http.services import Probe
+from app.notifier import Notifier
+from app.outbound import HttpSender
+from app.scheduler import Doorbell
+from app.settings import Delivery, Settings
+from app.web import WebServer
+from consumers.errors import BellwetherError, ConfigurationError, StorageError
+from consumers.loop import Handled
+
+ROLES = {
+    "all": frozenset({"api", "consumer", "scheduler", "notifier"}),
+    **{role: frozenset({role}) for role in ("api", "consumer", "scheduler", "notifier")},
+}
+EVALUATE_S = 0.25  # how soon marks that another process left are seen; those of this one ring
+DRAIN_S = 8.0  # of the ten seconds that an orderly end may take
+SILENT_S = 30.0  # a loop that has not turned for so long is reported as not ready
+QUIET_S = 60.0  # the same trouble is told once in so long
+
+log = structlog.get_logger(__name__)
+
+
+class Service:
+    """The loops of one process. ``start``, then ``stop``; a stopped service is not started again."""
+
+    def __init__(self, settings: Settings, role: str = "all", *, clock: Clock | None = None) -> None:
+        """Raises ConfigurationError, StorageError: everything that can be wrong is found before anything runs."""
+        self.settings = settings
+        self._roles = ROLES[role]
+        self._clock = clock or Clock(settings.now)
+        database = Database(settings.database_url)
+        migrate.check(database)
+        self.house = House.build(settings, self._clock, database)
+        if "api" in self._roles:
+            settings.check_bind(keys_exist=self.house.keys.needed())
+        self._stop = threading.Event()
+        self._judge = threading.Event()
+        self._send = threading.Event()
+        self._journal_bell = JournalBell()
+        self._threads: list[threading.Thread] = []
+        self._turned: dict[str, float] = {}
+        self._complaints: dict[str, tuple[str, float]] = {}
+        self._clock_bell = Doorbell(self.house.clockwork(), self._clock.now_us)
+        self._notifier = Notifier(
+            self.house.outbox,
+            HttpSender(allow_private=settings.allow_private_destinations),
+            self.house.book.page.channels,
+            clock=self._clock.real_us,
+        )
+        self.app = create_app(
+            self.house.services(bell=self._journal_bell.ring, reload=self.reload, probes=self._probes())
+        )
+
+    def start(self) -> None:
+        """Begin every loop of the roles."""
+        house = self.house
+        house.outbox.sync_destinations(house.book.page.destinations, self._clock.real_us())
+        if "consumer" in self._roles:
+            self._begin("consumer", self._consume)
+        if self._roles & {"consumer", "scheduler"}:
+            self._begin("evaluator", self._evaluate)
+        if "scheduler" in self._roles:
+            house.evaluator.retire_rules(self._clock.now_us())
+            self._clock_bell.start()
+            self._begin("watch", self._watch)
+        if "notifier" in self._roles and self.settings.delivery is Delivery.LIVE:
+            self._begin("notifier", lambda: self._notifier.run(self._stop, self._send))
+        # What lives as long as the process need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """Let every loop finish what it has begun, then close the database. Safe to call twice."""
+        self._stop.set()
+        self._judge.set()
+        self._send.set()
+        self._journal_bell.ring()
+        self._clock_bell.stop()
+        last = time.monotonic() + DRAIN_S
+        for thread in self._threads:
+            thread.join(max(0.0, last - time.monotonic()))
+        self.house.database.close()
+
+    def reload(self) -> Page:
+        """Read the configuration again and go on with it; on any error nothing changes. Raises ConfigurationError."""
+        page = self.house.book.reload()
+        self._notifier.use(page.channels)
+        self.house.outbox.sync_destinations(page.destinations, self._clock.real_us())
+        self.house.evaluator.retire_rules(self._clock.now_us())
+        self.house.evaluator.evaluate_all(self._clock.now_us())
+        self._send.set()
+        log.info("configuration reloaded", version=page.configuration.version, rules=len(page.rulebook.rules))
+        return page
+
+    # --- the loops
+
+    def _begin(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._turned[name] = time.monotonic()
+        self._threads.append(thread)
+        thread.start()
+
+    def _consume(self) -> None:
+        source = JournalSource(self.house.database, self._journal_bell)
+        loop = self.house.consumer(
+            source,
+            heard=self._heard,
+            trouble=lambda error: self._complain("consumer", error),
+            polled=lambda: self._turn("consumer"),
+        )
+        while not self._stop.is_set():
+            try:
+                loop.run(self._stop)
+            except Exception as error:  # a consumer that ended would be silence of our own making
+                self._complain("consumer", error)
+                self._stop.wait(1.0)
+
+    def _heard(self, handled: Handled) -> None:
+        if not handled.behind:
+            self._judge.set()
+
+    def _evaluate(self) -> None:
+        while not self._stop.is_set():
+            self._judge.wait(EVALUATE_S)
+            self._judge.clear()
+            self._turn("evaluator")
+            try:
+                self._judge_all()
+            except Exception as error:  # as above
+                self._complain("evaluator", error)
+                self._stop.wait(1.0)
+
+    def _judge_all(self) -> None:
+        more = True
+        while more and not self._stop.is_set():
+            summary: Summary = self.house.evaluator.evaluate_touched(JUDGED_AT_ONCE, self._clock.now_us())
+            if summary.deliveries:
+                self._send.set()
+            more = summary.more
+
+    def _watch(self) -> None:
+        while not self._stop.wait(5.0):
+            self._clock_bell.watch()
+
+    # --- how it is
+
+    def _turn(self, name: str) -> None:
+        self._turned[name] = time.monotonic()
+
+    def _complain(self, name: str, error: Exception) -> None:
+        said, at = self._complaints.get(name, ("", 0.0))
+        if str(error) == said and time.monotonic() - at < QUIET_S:
+            return
+        self._complaints[name] = (str(error), time.monotonic())
+        unexpected = None if isinstance(error, BellwetherError) else error
+        log.error(f"{name} in trouble", error=str(error), exc_info=unexpected)
+
+    def _probes(self) -> dict[str, Probe]:
+        probes: dict[str, Probe] = {"database": self._database_trouble}
+        if "consumer" in self._roles:
+            probes["consumer"] = lambda: self._silence("consumer")
+        if self._roles & {"consumer", "scheduler"}:
+            probes["evaluator"] = lambda: self._silence("evaluator")
+        if "scheduler" in self._roles:
+            probes["clock"] = lambda: "has not rung lately" if self._clock_bell.silent_s > SILENT_S else None
+        return probes
+
+    def _silence(self, name: str) -> str | None:
+        turned = self._turned.get(name)
+        if turned is None:
+            return "not started"
+        silent = time.monotonic() - turned
+        return f"silent for {silent:.0f} s" if silent > SILENT_S else None
+
+    def _database_trouble(self) -> str | None:
+        try:
+            migrate.check(self.house.database)
+        except (ConfigurationError, StorageError) as error:
+            return str(error).splitlines()[0]
+        return None
+
+
+def serve(settings: Settings, role: str) -> None:
+    """Run until SIGINT or SIGTERM; SIGHUP reads the configuration again."""
+    service = Service(settings, role)
+    web = WebServer(service.app, settings.host, settings.port) if "api" in ROLES[role] else None
+    reload = threading.Thread  # a signal handler must not wait for the database
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: reload(target=_reload, args=(service,)).start())
+    service.start()
+    try:
+        if web is not None:
+            keyless = "" if service.house.keys.needed() else "no API key: only this machine may ask"
+            log.info("serving", url=web.url, role=role, note=keyless)
+            web.run()
+        else:
+            log.info("running", role=role)
+            _wait_for_end()
+    finally:
+        service.stop()
+        log.info("stopped", role=role)
+
+
+def _reload(service: Service) -> None:
+    try:
+        service.reload()
+    except BellwetherError as error:
+        log.error("configuration not reloaded, the old one stays", error=str(error))
+
+
+def _wait_for_end() -> None:
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    ended.wait()

@@ -1,0 +1,268 @@
+"""Every BELLWETHER_* variable, checked once at the start: a frozen value that everything else is built from.
+
+``Settings(...)`` takes what it is given by name and reads nothing; :meth:`Settings.load` reads the process's
+environment, ``.env`` and secrets' files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app import environment
+from app.environment import DOTENV, PREFIX, Variable
+from consumers.errors import ConfigurationError
+
+REDACTED = "********"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPAN = re.compile(r"(\d{1,10})\s*([smhdw]?)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "": 86_400}
+_ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^@/]*@")
+
+
+class Delivery(StrEnum):
+    """What becomes of a decision to tell somebody."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    LIVE = "live"
+
+
+class Dedup(StrEnum):
+    """Over which stretch an event id counts once."""
+
+    PARTITION = "partition"
+    SERVICE = "service"
+
+
+def _span(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _SPAN.fullmatch(value.strip().lower())
+    if match is None or not 0 < int(match[1]) * _SECONDS[match[2]] <= 36_500 * 86_400:
+        raise ValueError("write a duration such as 400d, 36h or 400 (days), at most 100 years")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def _instant(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    advice = "write an RFC 3339 instant with its offset, such as 2026-11-22T10:00:00Z"
+    try:
+        moment = datetime.fromisoformat(value.strip().upper())
+    except ValueError:
+        raise ValueError(advice) from None
+    if moment.tzinfo is None:
+        raise ValueError(advice)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+Span = Annotated[timedelta, BeforeValidator(_span)]
+Instant = Annotated[int, BeforeValidator(_instant)]
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Secrets are SecretStr, and no secret is in its repr."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False
+    )
+
+    database_url: str = Field(
+        "sqlite:///bellwether.db", repr=False, description="or postgresql://… (psycopg 3)"
+    )
+    config: Path | None = Field(None, description="rules, destinations, routes; empty: the shipped defaults")
+    kafka_bootstrap_servers: str = Field("", description="empty: the embedded journal")
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = ""
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_password: SecretStr | None = None
+    kafka_group_id: str = "bellwether"
+    timezone: str = Field("UTC", description="the zone of the days; fixed at the first start")
+    delivery: Delivery = Field(Delivery.LIVE, description="off, shadow or live")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535, description="0: any free one")
+    public_url: str = Field("", validate_default=True, description="links in messages; from host and port")
+    environment: str = Field("", max_length=64, description="a name shown on every message and page")
+    encryption_key: SecretStr | None = Field(None, description="destination secrets at rest; a list rotates")
+    topic_prefix: str = "bellwether."
+    dedup: Dedup = Dedup.PARTITION
+    retention_activity: Span = timedelta(days=400)
+    retention_dead_letters: Span = timedelta(days=30)
+    retention_deliveries: Span = timedelta(days=90)
+    retention_journal: Span = timedelta(days=7)
+    retention_audit: Span = timedelta(days=400)
+    admin_key: SecretStr | None = Field(None, description="the first API key")
+    now: Instant | None = Field(None, description="freezes today and the moment of judgement")
+    slack_webhook_url: SecretStr | None = Field(None, description="one Slack destination for everything")
+    allow_private_destinations: bool = Field(False, description="webhooks may go to private addresses")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given by name: the environment comes in through :meth:`load`, with its origin known."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, dotenv: Path | None = DOTENV) -> Settings:
+        """From ``environ`` (default: this process's), then ``dotenv``. Raises ConfigurationError."""
+        variables = environment.read(
+            os.environ if environ is None else environ,
+            dotenv,
+            names=[variable_name(field) for field in cls.model_fields],
+            secrets=[variable_name(field) for field in SECRETS],
+        )
+        given: dict[str, Any] = {field_name(name): each.value.strip() for name, each in variables.items()}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error, variables)) from None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            raise ValueError("write an IANA zone such as Europe/Berlin") from None
+
+    @field_validator("host")
+    @classmethod
+    def _bare_host(cls, host: str) -> str:
+        bare = host.removeprefix("[").removesuffix("]")
+        if not bare or re.search(r"[\s/@]|:\d+$", host if "::" not in host else ""):
+            raise ValueError("write a host name or address without port or path")
+        return bare
+
+    @field_validator("public_url")
+    @classmethod
+    def _plain_url(cls, url: str, info: Any) -> str:
+        if not url:
+            host, port = info.data.get("host", "127.0.0.1"), info.data.get("port", 8000)
+            return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ValueError("write http:// or https://, a host, and nothing after the path")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _keys_where_needed(self) -> Settings:
+        if self.database_url.startswith("postgres") and self.encryption_key is None:
+            raise ValueError(
+                "BELLWETHER_ENCRYPTION_KEY is required on PostgreSQL\nset it, or its _FILE, to a long secret"
+            )
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The organisation's zone, in which days begin and end."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the service listens only to this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def check_bind(self, *, keys_exist: bool = False) -> None:
+        """Without any API key only this machine may ask. Raises ConfigurationError for any other bind."""
+        if self.loopback or self.admin_key is not None or keys_exist:
+            return
+        raise ConfigurationError(
+            f"BELLWETHER_HOST is {self.host}, and there is no API key: anybody could read and write\n"
+            "set BELLWETHER_ADMIN_KEY, or run: bellwether keys create, or bind 127.0.0.1"
+        )
+
+    def shown(self) -> dict[str, str]:
+        """Every variable with its value as text, secrets masked: what `config show` prints."""
+        return {
+            variable_name(field): _shown(field, getattr(self, field)) for field in type(self).model_fields
+        }
+
+    def secret_values(self) -> tuple[str, ...]:
+        """The secrets themselves, for the log's redaction."""
+        held = [getattr(self, field) for field in SECRETS]
+        secrets = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+        password = re.search(r"://[^/@:]*:([^@/]*)@", self.database_url)
+        return (*secrets, *([password[1]] if password and password[1] else []))
+
+
+SECRETS = (
+    "database_url",
+    "kafka_sasl_password",
+    "kafka_ssl_password",
+    "encryption_key",
+    "admin_key",
+    "slack_webhook_url",
+)
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field: ``port`` → ``BELLWETHER_PORT``."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def field_name(variable: str) -> str:
+    """The field of an environment variable: ``BELLWETHER_PORT`` → ``port``."""
+    return variable.removeprefix(PREFIX).lower()
+
+
+def _shown(field: str, value: Any) -> str:
+    match value:
+        case SecretStr():
+            shown = REDACTED
+        case bool():
+            shown = str(value).lower()
+        case timedelta():
+            shown = _span_text(value)
+        case int() if field == "now":
+            shown = (_EPOCH + timedelta(microseconds=value)).isoformat().replace("+00:00", "Z")
+        case str() if field == "database_url":
+            shown = _ADDRESS_PASSWORD.sub(rf"\1:{REDACTED}@", value)
+        case _:
+            shown = "" if value is None else str(value)
+    return shown
+
+
+def _span_text(span: timedelta) -> str:
+    for letter, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1))):
+        if span % unit == timedelta():
+            return f"{span // unit}{letter}"
+    return f"{span // timedelta(seconds=1)}s"
+
+
+def _explain(error: ValidationError, variables: Mapping[str, Variable]) -> str:
+    first, *others = error.errors(include_url=False, include_context=True)
+    said = str(first.get("ctx", {}).get("error", first["msg"]))
+    if not first["loc"]:
+        return said
+    field = str(first["loc"][0])
+    name = variable_name(field)
+    variable = variables.get(name)
+    value = REDACTED if field in SECRETS else (variable.value if variable else "")
+    if name == "BELLWETHER_PORT" and value.startswith("tcp://"):
+        said = "Kubernetes put a service link there: set enableServiceLinks: false, or rename the Service"
+    more = f" (and {len(others)} more wrong)" if others else ""
+    place = f" ({variable.place})" if variable and variable.place != "environment" else ""
+    return f"{name}{place} is {value!r}{more}\n{said[:1].lower()}{said[1:]}"
