@@ -1,0 +1,192 @@
+"""The directory: filters, orders, pages that stay put, and one account with everything about it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.database import accounts
+from app.database.accounts import Filter, Sort
+from tests.api.house import NOW, TODAY, Api, House
+
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+LEVELS = ["critical", "high", "medium", "low", "unknown"]
+
+
+@pytest.fixture
+def portfolio(house: House) -> None:
+    for number in range(25):
+        house.add_account(
+            f"acc-{number:02}",
+            name=None if number % 7 == 0 else f"Customer {25 - number}",
+            owner=["ada", "grace", None][number % 3],
+            owner_email=f"{['ada', 'grace', 'x'][number % 3]}@ourcompany.example",
+            risk_level=LEVELS[number % 5],
+            renewal_day=None if number % 4 == 0 else TODAY + number - 5,
+            mrr_cents=None if number % 5 == 0 else 100_00 * (number % 6),
+        )
+
+
+@pytest.mark.usefixtures("portfolio")
+@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("limit", [1, 7, 25, 200])
+def test_pages_together_are_the_whole_list_in_order(api: Api, house: House, sort: Sort, limit: int) -> None:
+    ids = [row["account_id"] for row in api.walk("/v1/accounts", sort=sort.value, limit=limit)]
+    assert sorted(ids) == [f"acc-{number:02}" for number in range(25)]
+    with house.database.read() as connection:
+        rows = accounts.page(connection, Filter(), sort=sort, limit=100)
+    assert ids == [row.account_id for row in rows]
+    places: list[Any] = [(row.sort_value, row.account_id) for row in rows]
+    assert places == sorted(places, reverse=sort.down)
+
+
+@pytest.mark.usefixtures("portfolio")
+def test_what_has_no_value_comes_last_or_lowest(api: Api) -> None:
+    renewals = [row["renewal_date"] for row in api.walk("/v1/accounts", sort="renewal_date")]
+    assert None not in renewals[:18]
+    assert renewals[:18] == sorted(renewals[:18])
+    assert set(renewals[18:]) == {None}
+    assert api.get("/v1/accounts?sort=-risk_level").json()["data"][0]["risk_level"] == "critical"
+    assert api.get("/v1/accounts?sort=-renewal_date").json()["data"][0]["renewal_date"] == "2026-12-10"
+    assert api.get("/v1/accounts?sort=-mrr").json()["data"][0]["mrr"] == "500.00"
+
+
+@pytest.mark.usefixtures("portfolio")
+def test_an_account_that_appears_meanwhile_shifts_no_page(api: Api, house: House) -> None:
+    first = api.get("/v1/accounts?limit=10").json()
+    house.add_account("aaa-first")
+    house.add_account("zzz-last")
+    rest = [first["next_cursor"]]
+    ids = [row["account_id"] for row in first["data"]]
+    while rest[-1]:
+        page = api.get("/v1/accounts", params={"limit": 10, "cursor": rest[-1]}).json()
+        ids += [row["account_id"] for row in page["data"]]
+        rest.append(page["next_cursor"])
+    assert ids == [f"acc-{number:02}" for number in range(25)] + ["zzz-last"]
+
+
+@pytest.mark.usefixtures("portfolio")
+@pytest.mark.parametrize(
+    ("query", "matches"),
+    [
+        ({"owner": "ada"}, lambda row: row["owner"] == "ada"),
+        ({"owner": "grace@ourcompany.example"}, lambda row: row["owner"] == "grace"),
+        ({"risk_level": ["high", "critical"]}, lambda row: row["risk_level"] in {"high", "critical"}),
+        ({"renewing_within": 10}, lambda row: "2026-11-22" <= (row["renewal_date"] or "") <= "2026-12-02"),
+        ({"renewing_within": 0}, lambda row: row["renewal_date"] == "2026-11-22"),
+        ({"q": "CUSTOMER 1"}, lambda row: (row["name"] or "").startswith("Customer 1")),
+        ({"q": "ACC-0"}, lambda row: row["account_id"].startswith("acc-0")),
+        ({"q": "%"}, lambda _row: False),
+        ({"q": "_"}, lambda _row: False),
+        ({"q": "'; DROP TABLE account; --"}, lambda _row: False),
+    ],
+)
+def test_a_filter_keeps_what_it_says(api: Api, query: dict[str, Any], matches: Any) -> None:
+    everything = api.walk("/v1/accounts")
+    wanted = [row["account_id"] for row in everything if matches(row)]
+    assert [row["account_id"] for row in api.walk("/v1/accounts", limit=4, **query)] == wanted
+
+
+@given(
+    names=st.lists(st.text(LETTERS, max_size=70), max_size=12),
+    limit=st.integers(1, 5),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_in_any_script_page_without_loss(house: House, names: list[str], limit: int) -> None:
+    with house.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM account")
+    for number, name in enumerate(names):
+        house.add_account(f"a{number}", name=name)
+    rows = Api(house.services()).walk("/v1/accounts", sort="name", limit=limit)
+    assert sorted(row["account_id"] for row in rows) == sorted(f"a{number}" for number in range(len(names)))
+
+
+def test_an_account_shows_dates_money_and_instants_as_text(api: Api, house: House) -> None:
+    house.add_account(
+        "acme",
+        name="<b>Acme</b>",
+        mrr_cents=123_456,
+        currency="EUR",
+        renewal_day=TODAY,
+        first_day=0,
+        evaluated_at=NOW,
+    )
+    row = api.get("/v1/accounts/acme").json()
+    assert row["name"] == "<b>Acme</b>"
+    assert (row["mrr"], row["currency"], row["renewal_date"]) == ("1234.56", "EUR", "2026-11-22")
+    assert (row["first_activity_on"], row["evaluated_at"]) == ("1970-01-01", "2026-11-22T10:00:00Z")
+    assert (row["risk_level"], row["open_alerts"]) == ("unknown", 0)
+
+
+@pytest.mark.parametrize(
+    "account_id", ["acme/emea", "a b", "ü", "100%", "a?b#c", "..acme", "a/risk/b", "x" * 128]
+)
+def test_an_account_id_may_hold_anything_an_address_can_escape(
+    api: Api, house: House, account_id: str
+) -> None:
+    house.add_account(account_id)
+    house.readings.risks[account_id] = risk_of(account_id)
+    escaped = quote(account_id, safe="")
+    assert api.get(f"/v1/accounts/{escaped}").json()["account_id"] == account_id
+    assert api.get(f"/v1/accounts/{escaped}/risk").json()["account_id"] == account_id
+    assert api.get(f"/v1/accounts/{escaped}/timeline").json() == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("what", ["", "/risk", "/metrics", "/timeline"])
+def test_an_unknown_account_is_not_found(api: Api, what: str) -> None:
+    answer = api.get(f"/v1/accounts/nobody{what}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
+
+
+def test_the_timeline_tells_every_move_newest_first(api: Api, house: House) -> None:
+    no = house.add_account("acme")
+    first = house.add_alert(no, "acme", "gone-dark")
+    house.add_alert(no, "acme", "login-decline", at=NOW + 1_000_000)
+    api.post(f"/v1/alerts/{first.id}/acknowledge", json={"by": "ada"})
+    rows = api.walk("/v1/accounts/acme/timeline", limit=1)
+    assert sorted((row["rule"], row["kind"], row["actor"]) for row in rows) == [
+        ("gone-dark", "alert.acknowledged", "ada"),
+        ("gone-dark", "alert.firing", ""),
+        ("login-decline", "alert.firing", ""),
+    ]
+    assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
+
+
+def test_risk_and_metrics_are_answered_in_the_promised_shape(api: Api, house: House) -> None:
+    house.readings.risks["acme"] = risk_of("acme")
+    house.readings.metric_sets["acme"] = {
+        "account_id": "acme",
+        "as_of": "2026-11-21",
+        "metrics": {"logins.change_28d": {"value": -0.25, "status": "ok", "evidence": {"current": 75}}},
+    }
+    assert api.get("/v1/accounts/acme/risk").json() == risk_of("acme")
+    assert api.get("/v1/accounts/acme/metrics").json() == house.readings.metric_sets["acme"]
+
+
+def risk_of(account_id: str) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "as_of": "2026-11-21",
+        "evaluated_at": "2026-11-22T10:00:00Z",
+        "risk_level": "high",
+        "health": {"score": None, "band": "unknown", "coverage": 0, "components": {}},
+        "signals": [
+            {
+                "metric": "logins.change_28d",
+                "value": -0.25,
+                "status": "ok",
+                "rules": ["login-decline"],
+                "breached": True,
+                "threshold": -0.2,
+                "gap": -0.05,
+                "evidence": {"current": 75, "previous": 100},
+            }
+        ],
+        "open_alerts": [],
+        "renewal_date": "2027-01-31",
+        "mrr": "1200.00",
+    }

@@ -1,0 +1,389 @@
+"""What an outbox promises, asked of the one in memory and of the one in a database."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerts.delivery import (
+    SECOND_US,
+    Decision,
+    Delivery,
+    DeliveryStatus,
+    DestinationStatus,
+    ErrorKind,
+    Outbox,
+    Outcome,
+    Verdict,
+    address,
+)
+from alerts.retry import judge
+from app.database.engine import Database
+from app.database.outbox import SqlOutbox
+from app.database.tables import metadata
+from tests.contract.memory_outbox import MemoryOutbox
+
+T0 = 1_795_341_600 * SECOND_US
+LEASE = 60 * SECOND_US
+OK = Outcome(12.5, status_code=200, body="ok")
+BAD = Outcome(3.0, status_code=500, body="oh no")
+
+
+class Bench:
+    """An outbox with two destinations, and shorthand for what tests do with it."""
+
+    def __init__(self, outbox: Outbox[Any], database: Database | None) -> None:
+        self.outbox = outbox
+        self._database = database
+        self.outbox.sync_destinations({"chat": "slack", "crm": "webhook"}, T0)
+
+    def put(
+        self, alert: str, *seqs: int, to: Sequence[str] = ("crm",), at: int = T0, shadow: bool = False
+    ) -> None:
+        rows = [
+            each
+            for seq in seqs
+            for each in address(
+                to,
+                kind="alert.firing",
+                alert_id=alert,
+                account_id="acme",
+                episode=1,
+                seq=seq,
+                payload="{}",
+                now=at,
+                shadow=shadow,
+            )
+        ]
+        if self._database is None:
+            self.outbox.enqueue(None, rows)
+        else:
+            with self._database.write() as connection:
+                self.outbox.enqueue(connection, rows)
+
+    def claim(
+        self, now: int = T0, limit: int = 100, holder: str = "one", only: Sequence[str] | None = None
+    ) -> list[Delivery]:
+        return list(self.outbox.claim(now, holder, LEASE, limit, only))
+
+    def take(self, now: int = T0) -> list[tuple[str, int]]:
+        return [(each.alert_id, each.seq) for each in self.claim(now)]
+
+    def settle(self, delivery: Delivery, outcome: Outcome, now: int = T0) -> Verdict:
+        verdict = judge(outcome, delivery.attempts + 1, now, 0.0, delivery.throttles)
+        assert self.outbox.settle(delivery, verdict, outcome, now)
+        return verdict
+
+    def row(self, delivery_id: int) -> Delivery:
+        (found,) = (row for row in self.outbox.list(limit=200) if row.id == delivery_id)
+        return found
+
+    def fail_until_parked(self, now: int = T0) -> tuple[Delivery, int]:
+        while True:
+            (delivery,) = self.claim(now)
+            verdict = self.settle(delivery, BAD, now)
+            if verdict.at is None:
+                return delivery, now
+            now = verdict.at
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "memory":
+        yield Bench(MemoryOutbox(), None)
+        return
+    database = Database(f"sqlite:///{tmp_path / 'outbox.db'}")
+    metadata.create_all(database.engine)
+    yield Bench(SqlOutbox(database), database)
+    database.close()
+
+
+# --- claiming -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_due_is_claimed_once_under_a_lease(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    assert bench.outbox.due(T0) == ["crm"]
+    (claimed,) = bench.claim()
+    assert (claimed.status, claimed.lease_holder, claimed.lease_until) == (
+        DeliveryStatus.SENDING,
+        "one",
+        T0 + LEASE,
+    )
+    assert (claimed.kind, claimed.account_id, claimed.payload) == ("alert.firing", "acme", "{}")
+    assert bench.claim(holder="two") == []
+    assert bench.outbox.due(T0) == []
+
+
+def test_the_same_transition_written_twice_is_one_delivery(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    bench.put("al_1", 1, 2)
+    assert len(bench.outbox.list()) == 2
+
+
+def test_what_is_due_later_waits(bench: Bench) -> None:
+    bench.put("al_1", 1, at=T0 + 1)
+    assert bench.take(T0) == []
+    assert bench.take(T0 + 1) == [("al_1", 1)]
+
+
+def test_the_longest_due_goes_first_and_no_more_than_asked_for(bench: Bench) -> None:
+    bench.put("al_1", 1, at=T0 - 1)
+    bench.put("al_2", 1, at=T0 - 3)
+    bench.put("al_3", 1, at=T0 - 2)
+    assert [each.alert_id for each in bench.claim(limit=2)] == ["al_2", "al_3"]
+
+
+def test_only_the_destinations_asked_for_are_claimed(bench: Bench) -> None:
+    bench.put("al_1", 1, to=("crm", "chat"))
+    assert [each.destination for each in bench.claim(only=("chat",))] == ["chat"]
+    assert [each.destination for each in bench.claim()] == ["crm"]
+
+
+def test_what_is_in_shadow_is_never_sent(bench: Bench) -> None:
+    bench.put("al_1", 1, shadow=True)
+    assert bench.outbox.due(T0) == []
+    assert bench.take() == []
+    assert [row.status for row in bench.outbox.list()] == [DeliveryStatus.SHADOW]
+
+
+def test_a_lease_that_ran_out_lets_another_claim_the_same_delivery(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    (first,) = bench.claim(holder="killed")
+    assert bench.claim(T0 + LEASE - 1, holder="other") == []
+    (second,) = bench.claim(T0 + LEASE, holder="other")
+    assert (second.id, second.webhook_id) == (first.id, first.webhook_id)
+
+
+def test_who_lost_the_lease_cannot_settle(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    (stale,) = bench.claim(holder="slow")
+    (fresh,) = bench.claim(T0 + LEASE, holder="slow")  # even under the same name
+    assert not bench.outbox.settle(stale, Verdict(Decision.SENT, "HTTP 200"), OK, T0 + LEASE)
+    assert bench.outbox.attempts(stale.id) == []
+    bench.settle(fresh, OK, T0 + LEASE)
+    assert not bench.outbox.settle(fresh, Verdict(Decision.PARKED, "late"), BAD, T0 + LEASE)
+    assert bench.row(fresh.id).status is DeliveryStatus.SENT
+
+
+# --- order ----------------------------------------------------------------------------------------------------
+
+
+def test_a_later_transition_waits_until_the_earlier_one_is_settled(bench: Bench) -> None:
+    #   al_1   1 sending ──500──▶ retry ──200──▶ 2
+    #   al_2   1 ─────────────────────────────────▶ goes on
+    bench.put("al_1", 1, 2)
+    bench.put("al_2", 1)
+    first, other = bench.claim()
+    assert [(first.alert_id, first.seq), (other.alert_id, other.seq)] == [("al_1", 1), ("al_2", 1)]
+    again_at = bench.settle(first, BAD).at
+    bench.settle(other, OK)
+    assert again_at is not None
+    assert bench.outbox.due(again_at - 1) == []
+    assert bench.take(again_at - 1) == []
+    (first,) = bench.claim(again_at)
+    assert (first.alert_id, first.seq, first.attempts) == ("al_1", 1, 1)
+    bench.settle(first, OK, again_at)
+    assert bench.take(again_at) == [("al_1", 2)]
+
+
+def test_order_is_kept_per_destination_not_across_them(bench: Bench) -> None:
+    bench.put("al_1", 1, 2, to=("crm", "chat"))
+    crm, chat = sorted(bench.claim(), key=lambda each: each.destination, reverse=True)
+    bench.settle(chat, BAD)
+    bench.settle(crm, OK)
+    assert [(each.destination, each.seq) for each in bench.claim()] == [("crm", 2)]
+
+
+def test_after_parking_later_transitions_go_on(bench: Bench) -> None:
+    bench.put("al_1", 1, 2)
+    parked, now = bench.fail_until_parked()
+    assert bench.row(parked.id).status is DeliveryStatus.PARKED
+    assert bench.row(parked.id).attempts == 10
+    assert bench.take(now) == [("al_1", 2)]
+
+
+# --- settling -------------------------------------------------------------------------------------------------
+
+
+def test_every_attempt_is_written_down(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    (delivery,) = bench.claim()
+    again_at = bench.settle(delivery, BAD).at
+    assert again_at is not None
+    (delivery,) = bench.claim(again_at)
+    bench.settle(delivery, OK, again_at)
+    first, second = bench.outbox.attempts(delivery.id)
+    assert (first.no, first.at, first.status_code, first.outcome, first.latency_ms) == (
+        1,
+        T0,
+        500,
+        "retry",
+        3.0,
+    )
+    assert first.detail == "HTTP 500\noh no"
+    assert (second.no, second.at, second.status_code, second.outcome) == (2, again_at, 200, "sent")
+    row = bench.row(delivery.id)
+    assert (row.status, row.attempts, row.settled_at, row.lease_holder) == (
+        DeliveryStatus.SENT,
+        2,
+        again_at,
+        None,
+    )
+
+
+def test_an_attempt_without_an_answer_has_no_status_code(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    (delivery,) = bench.claim()
+    bench.settle(delivery, Outcome(15_000.0, error=ErrorKind.TIMEOUT))
+    (attempt,) = bench.outbox.attempts(delivery.id)
+    assert (attempt.status_code, attempt.detail) == (None, "timeout")
+
+
+def test_a_throttled_destination_is_left_alone_until_then_and_the_attempt_is_free(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    bench.put("al_2", 1)
+    first, second = bench.claim()
+    bench.settle(first, Outcome(1.0, status_code=429, retry_after="120"))
+    bench.settle(second, OK)
+    bench.put("al_3", 1)
+    until = T0 + 120 * SECOND_US
+    assert bench.outbox.due(until - 1) == []
+    assert bench.take(until - 1) == []
+    assert bench.row(first.id).attempts == 0
+    assert sorted(bench.take(until)) == [("al_1", 1), ("al_3", 1)]
+
+
+def test_not_now_said_again_and_again_is_counted_until_something_else_is_said(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    now, seen = T0, []
+    for code in (429, 429, 500, 429, 200):
+        (delivery,) = bench.claim(now)
+        seen.append((delivery.throttles, delivery.attempts))
+        now = bench.settle(delivery, Outcome(1.0, status_code=code), now).at or now
+    assert seen == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1)]
+
+
+def test_410_disables_the_destination_and_holds_what_waits_for_it(bench: Bench) -> None:
+    bench.put("al_1", 1, 2)
+    (delivery,) = bench.claim()
+    bench.settle(delivery, Outcome(1.0, status_code=410))
+    (crm,) = (state for state in bench.outbox.destinations() if state.name == "crm")
+    assert crm.status is DestinationStatus.DISABLED
+    assert "410" in crm.reason
+    assert bench.take(T0 + 10**15) == []
+    assert bench.outbox.counts() == {("crm", DeliveryStatus.QUEUED): 2}
+    bench.outbox.sync_destinations({"chat": "slack", "crm": "webhook"}, T0)
+    assert bench.take() == []
+    assert bench.outbox.enable("crm", T0)
+    assert bench.take() == [("al_1", 1)]
+
+
+def test_a_slack_destination_gets_one_message_a_second(bench: Bench) -> None:
+    for number in range(3):
+        bench.put(f"al_{number}", 1, to=("chat",))
+    (first,) = bench.claim(limit=10)
+    assert bench.claim(T0 + SECOND_US - 1, holder="two") == []
+    answered = T0 + SECOND_US // 2
+    bench.settle(first, OK, answered)
+    assert bench.outbox.due(answered + SECOND_US - 1) == []
+    assert len(bench.claim(answered + SECOND_US)) == 1
+
+
+# --- operating ------------------------------------------------------------------------------------------------
+
+
+def test_a_parked_delivery_is_replayed_from_the_start_under_its_own_id(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    parked, now = bench.fail_until_parked()
+    assert bench.outbox.replay(now, ids=[parked.id]) == 1
+    (again,) = bench.claim(now)
+    assert (again.id, again.webhook_id, again.attempts) == (parked.id, parked.webhook_id, 0)
+    bench.settle(again, OK, now)
+    assert [attempt.no for attempt in bench.outbox.attempts(parked.id)] == list(range(1, 12))
+
+
+def test_a_replay_by_filter_takes_what_is_parked_unless_told_otherwise(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    bench.put("al_2", 1, at=T0 + 5)
+    for delivery in bench.claim(T0 + 5):
+        bench.settle(delivery, OK, T0 + 5)
+    bench.put("al_3", 1, to=("crm",), at=T0 + 5)
+    assert bench.outbox.replay(T0) == 0
+    assert bench.outbox.replay(T0, status=DeliveryStatus.SENT, destination="chat") == 0
+    assert bench.outbox.replay(T0, status=DeliveryStatus.SENT, since=T0 + 1) == 1
+    assert bench.outbox.replay(T0, status=DeliveryStatus.QUEUED) == 0
+    assert bench.outbox.replay(T0, ids=[row.id for row in bench.outbox.list()]) == 1
+
+
+def test_a_removed_destination_holds_its_deliveries_until_it_comes_back(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    bench.outbox.sync_destinations({"chat": "slack"}, T0)
+    assert [(state.name, state.status) for state in bench.outbox.destinations()] == [
+        ("chat", DestinationStatus.ENABLED),
+        ("crm", DestinationStatus.REMOVED),
+    ]
+    assert bench.take() == []
+    assert not bench.outbox.enable("crm", T0)
+    assert not bench.outbox.enable("nobody", T0)
+    bench.outbox.sync_destinations({"chat": "slack", "crm": "webhook"}, T0)
+    assert bench.take() == [("al_1", 1)]
+
+
+def test_deliveries_are_listed_newest_first_by_what_one_asks_and_page_by_page(bench: Bench) -> None:
+    bench.put("al_1", 1, 2, to=("crm", "chat"))
+    bench.put("al_2", 1)
+    newest = bench.outbox.list(limit=2)
+    assert [(row.alert_id, row.seq) for row in newest] == [("al_2", 1), ("al_1", 2)]
+    rest = bench.outbox.list(before_id=newest[-1].id)
+    assert [row.id for row in rest] == sorted((row.id for row in rest), reverse=True)
+    assert len(rest) == 3
+    assert {row.destination for row in bench.outbox.list(destination="chat")} == {"chat"}
+    assert {row.alert_id for row in bench.outbox.list(alert_id="al_2")} == {"al_2"}
+    assert bench.outbox.list(status=DeliveryStatus.SENT) == []
+    assert bench.outbox.counts() == {("crm", DeliveryStatus.QUEUED): 3, ("chat", DeliveryStatus.QUEUED): 2}
+
+
+# --- many at once (SQLite only: memory has one thread) ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+def test_six_threads_that_claim_at_once_never_get_one_twice_nor_out_of_order(bench: Bench) -> None:
+    alerts, seqs = 20, 3
+    for number in range(alerts):
+        bench.put(f"al_{number}", *range(1, seqs + 1))
+    taken: list[tuple[str, int]] = []
+    lock, start = threading.Lock(), threading.Barrier(6)
+
+    def work(holder: str) -> None:
+        dice = random.Random(holder)
+        start.wait()
+        while claimed := bench.claim(holder=holder, limit=dice.randint(1, 3)):
+            with lock:
+                taken.extend((each.alert_id, each.seq) for each in claimed)
+            for each in claimed:
+                bench.settle(each, OK)
+
+    threads = [threading.Thread(target=work, args=(f"thread-{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    work_left = bench.claim(
+        holder="last"
+    )  # what a thread found nothing of while another held the earlier one
+    while work_left:
+        taken.extend((each.alert_id, each.seq) for each in work_left)
+        for each in work_left:
+            bench.settle(each, OK)
+        work_left = bench.claim(holder="last")
+    assert max(Counter(taken).values()) == 1
+    assert len(taken) == alerts * seqs
+    for number in range(alerts):
+        assert [seq for alert, seq in taken if alert == f"al_{number}"] == list(range(1, seqs + 1))

@@ -1,0 +1,253 @@
+"""What every WindowStore promises, asked of the one in memory and of SQLite: batches are all or nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from app.database import tables
+from app.database.engine import Database
+from app.database.windows import SqlWindowStore
+from consumers.days import Calendar
+from consumers.errors import LostPosition
+from consumers.loop import ConsumerLoop
+from consumers.memory import MemorySource
+from consumers.memory_windows import MemoryWindows
+from consumers.pipeline import Pipeline
+from consumers.source import Chunk
+
+UTC = Calendar("UTC")
+NOW = 1_800_000_000_000_000
+
+
+def login(number, account="acme", user="u1", day=1, **more):
+    return json.dumps(
+        {
+            "id": f"e{number}",
+            "type": "user.login",
+            "account_id": account,
+            "user_id": user,
+            "occurred_at": f"2026-01-{day:02d}T10:00:00Z",
+            **more,
+        }
+    ).encode()
+
+
+def chunk(bodies, start=0, partition="p", end=None):
+    return Chunk(partition, start, start + len(bodies), bodies, range(start, start + len(bodies)), end)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryWindows()
+        return
+    database = Database(f"sqlite:///{tmp_path / 'windows.db'}")
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    yield SqlWindowStore(database)
+    database.close()
+
+
+def windows(store, account="acme"):
+    """What is stored of an account, in values that compare."""
+    with store.transaction() as transaction:
+        found = transaction.load([account])
+    if account not in found:
+        return None
+    state = found[account]
+    logins = {day: state.days[day] for day in range(state.days.newest - 60, state.days.newest + 1) if state.days[day]}
+    users = {user: bytes(state.users.cells[16 * slot : 16 * slot + 16]) for user, slot in state.users.known.slots.items()}
+    return logins, users, state.facts(), state.profile
+
+
+def test_a_position_moves_with_its_batch_and_only_from_where_it_stood(store):
+    pipeline = Pipeline(store, UTC)
+
+    pipeline.handle(chunk([login(1)]), "test", NOW)
+
+    assert store.position("p") == 1
+    with pytest.raises(LostPosition):
+        Pipeline(store, UTC).handle(chunk([login(2)]), "test", NOW)
+    assert store.position("p") == 1
+    assert windows(store)[0] == {20_454: 1}
+
+
+def test_an_event_counts_once_whoever_brings_it_and_after_a_restart(store):
+    first = Pipeline(store, UTC)
+    first.handle(chunk([login(1), login(1), login(2)]), "test", NOW)
+
+    totals = Pipeline(store, UTC).handle(chunk([login(2), login(3)], partition="other"), "test", NOW)
+    again = first.handle(chunk([login(3), login(4)], start=3), "test", NOW)
+
+    assert (totals.accepted, totals.duplicate) == (1, 1)
+    assert (again.accepted, again.duplicate) == (1, 1)
+    assert windows(store)[0] == {20_454: 4}
+
+
+def test_the_same_id_from_another_source_is_another_event(store):
+    totals = Pipeline(store, UTC).handle(chunk([login(1), login(1, source="crm")]), "test", NOW)
+    assert (totals.accepted, totals.duplicate) == (2, 0)
+
+
+def test_a_repeat_with_other_content_is_counted_as_a_conflict_and_changes_nothing(store):
+    pipeline = Pipeline(store, UTC)
+    pipeline.handle(chunk([login(1, day=1)]), "test", NOW)
+
+    totals = pipeline.handle(chunk([login(1, day=2), login(1, day=1)], start=1), "test", NOW)
+
+    assert (totals.accepted, totals.duplicate, totals.conflicting_duplicate) == (0, 2, 1)
+    assert windows(store)[0] == {20_454: 1}
+
+
+def test_a_rejected_record_stops_nothing_and_a_failed_batch_leaves_nothing(store):
+    pipeline = Pipeline(store, UTC)
+    totals = pipeline.handle(chunk([b"not json", login(1), b"[]"]), "test", NOW)
+    assert totals.accepted == 1
+    assert dict(totals.rejected) == {"not_json": 1, "not_an_object": 1}
+
+    class Unlucky(Exception):
+        pass
+
+    def fail(*_args):
+        raise Unlucky
+
+    before = windows(store)
+    broken = Pipeline(store, UTC)
+    broken._apply = fail
+    with pytest.raises(Unlucky):
+        broken.handle(chunk([login(7)], start=3), "test", NOW)
+    assert windows(store) == before
+    assert store.position("p") == 3
+    assert Pipeline(store, UTC).handle(chunk([login(7)], start=3), "test", NOW).accepted == 1
+
+
+def test_internal_users_leave_no_trace_but_a_count(store):
+    pipeline = Pipeline(store, UTC, internal=lambda: lambda user: user.startswith("svc-"))
+
+    totals = pipeline.handle(chunk([login(1, user="svc-probe"), login(2)]), "test", NOW)
+
+    assert (totals.accepted, totals.internal) == (1, 1)
+    assert set(windows(store)[1]) == {"u1"}
+
+
+def test_facts_of_a_batch_reach_the_profile_and_the_flags_of_users(store):
+    pipeline = Pipeline(store, UTC)
+    seats = {"id": "s1", "type": "seats.changed", "account_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
+    gone = {"id": "d1", "type": "user.updated", "account_id": "acme", "user_id": "u2", "occurred_at": "2026-01-02T00:00:00Z"}
+    pipeline.handle(
+        chunk(
+            [
+                json.dumps({**seats, "data": {"purchased": 7}}).encode(),
+                json.dumps({**gone, "data": {"deactivated": True}}).encode(),
+            ]
+        ),
+        "test",
+        NOW,
+    )
+    pipeline.handle(chunk([login(1, user="u1"), login(2, user="u2")], start=2), "test", NOW)
+
+    _, users, facts, profile = windows(store)
+
+    assert profile.seats == 7
+    assert [fact.kind for fact in facts] == ["seats.changed", "user.updated"]
+    assert {user: cell[4] for user, cell in users.items()} == {"u1": 0, "u2": 1}
+
+
+events = st.lists(
+    st.builds(
+        login,
+        st.integers(0, 40),
+        account=st.sampled_from(["acme", "bolt"]),
+        user=st.sampled_from(["u1", "u2", "u3"]),
+        day=st.just(3),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=25)
+@given(bodies=events, cuts=st.lists(st.integers(0, 40), max_size=4), seed=st.integers())
+def test_however_a_stream_is_cut_and_repeated_sqlite_agrees_with_memory(tmp_path_factory, bodies, cuts, seed):
+    """Conflicting repeats are made equal first: for them the first copy to arrive stands, so order is all."""
+    by_id = {json.loads(body)["id"]: body for body in bodies}
+    stream = [by_id[json.loads(body)["id"]] for body in bodies]
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('agree') / 'w.db'}")
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    memory, sql = MemoryWindows(), SqlWindowStore(database)
+    Pipeline(memory, UTC).handle(chunk(stream), "test", NOW)
+    random.Random(seed).shuffle(stream)
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    for low, high in zip(edges, edges[1:], strict=False):
+        Pipeline(sql, UTC).handle(chunk(stream[low:high], start=low), "test", NOW)
+    for account in ("acme", "bolt"):
+        assert windows(sql, account) == windows(memory, account)
+    database.close()
+
+
+def test_six_writers_at_once_lose_no_update(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'six.db'}", busy_timeout_s=60)
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    failures = []
+
+    def write(number):
+        try:
+            store = SqlWindowStore(database)
+            pipeline = Pipeline(store, UTC)
+            for turn in range(40):
+                body = login(f"{number}-{turn}", user=f"u{number}")
+                pipeline.handle(chunk([body], start=turn, partition=f"p{number}"), "test", NOW)
+        except Exception as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert failures == []
+    logins, users, _, _ = windows(SqlWindowStore(database))
+    assert logins == {20_454: 240}
+    assert len(users) == 6
+    database.close()
+
+
+def test_the_loop_gives_way_to_a_rival_and_goes_on_from_where_he_stopped(store):
+    source = MemorySource()
+    source.append("p", *(login(number) for number in range(6)))
+    Pipeline(store, UTC).handle(chunk([login(number) for number in range(3)]), "rival", NOW)
+    heard = []
+    loop = ConsumerLoop(source, Pipeline(store, UTC), store, now=lambda: NOW, heard=heard.append)
+
+    loop.drain()
+
+    assert store.position("p") == 6
+    assert windows(store)[0] == {20_454: 6}
+    assert sum(handled.totals.accepted for handled in heard) == 3
+
+
+def test_sqlite_remembers_segments_until_nothing_in_them_can_change_a_count(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    pipeline = Pipeline(SqlWindowStore(database), UTC)
+    old = json.loads(login("old"))
+    old["occurred_at"] = "2024-01-01T00:00:00Z"
+    pipeline.handle(chunk([json.dumps(old).encode()]), "test", NOW)
+    pipeline.handle(chunk([login(1)], start=1), "test", NOW)
+    pipeline.handle(chunk([login(2)], start=2), "test", NOW)
+
+    with database.read() as connection:
+        days = list(connection.scalars(select(tables.seen_segment.c.newest_day)))
+
+    assert days == [20_454, 20_454]
+    database.close()

@@ -1,0 +1,23 @@
+"""What tests of the command start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import Command
+
+
+@pytest.fixture
+def bellwether(tmp_path: Path) -> Command:
+    """The command in an empty folder."""
+    return Command(tmp_path)
+
+
+@pytest.fixture
+def upgraded(bellwether: Command) -> Command:
+    """The command beside a database of the right schema."""
+    ended = bellwether("db", "upgrade")
+    assert ended.code == 0, ended.err
+    return bellwether
