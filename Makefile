@@ -26,9 +26,9 @@ lint: $(VENV)/dev.stamp ## style, formatting, and that imports point downwards
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/lint-imports
 
-types: $(VENV)/dev.stamp ## mypy --strict over the package and its tests
+types: $(VENV)/dev.stamp ## mypy --strict over the package and the benchmarks
 	$(BIN)/mypy
-	$(BIN)/mypy tests
+	$(BIN)/mypy benchmarks
 
 bench: $(VENV)/dev.stamp ## how fast, as ratios within one run
 	@$(BIN)/python -m benchmarks $(ARGS)

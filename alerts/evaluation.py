@@ -23,13 +23,16 @@ from alerts.rules.explain import explain
 from alerts.rules.rule import Judgement, Mode, Rule, render_title
 from alerts.store import AlertMoved, AlertStore, AlertTransaction, Batch, Judged
 from alerts.values import BoolArray
-from alerts.worklist import Cell, worklist
+from alerts.worklist import Cell, accounts_within, worklist
 from consumers.days import Calendar
 from consumers.windows import NEVER
 
-# One sweep transaction: some 0.1 s of work, which intake may have to wait for.
-SWEEP_ACCOUNTS = 10_000
+# One sweep transaction: what is read fits the processor's cache, and intake waits for some 0.05 s at most.
+SWEEP_ACCOUNTS = 5_000
 DUE_ACCOUNTS = 1_000
+# Of cells that are looked at one by one, each perhaps with evidence to write: half a second of work at most. Accounts
+# beyond it are judged in the next transaction.
+MOST_CELLS = 1_000
 # A source that is behind and has not moved for this long no longer holds its accounts back.
 NO_PROGRESS_US = 15 * 60 * 1_000_000
 _TRIES = 5  # of a transaction that lost a race; each loss means that a rival has made progress
@@ -74,6 +77,7 @@ class Evaluator:
         *,
         stale: Callable[[int], Collection[str]] = lambda _now: (),
         sweep_accounts: int = SWEEP_ACCOUNTS,
+        most_cells: int = MOST_CELLS,
     ) -> None:
         """``rulebook`` gives the configuration in force; ``stale(now)`` the families of events that do not flow
         (METRICS section 7)."""
@@ -82,6 +86,7 @@ class Evaluator:
         self._calendar = calendar
         self._stale = stale
         self._sweep_accounts = sweep_accounts
+        self._most_cells = most_cells
 
     def evaluate_touched(self, limit: int, now: int) -> Summary:
         """Judge up to ``limit`` accounts that events have touched and whose sources have caught up.
@@ -96,7 +101,7 @@ class Evaluator:
         summary = self._batch(
             rulebook, lambda work: work.touched(limit, now - NO_PROGRESS_US, cooling), Occasion(now)
         )
-        summary.more = summary.accounts >= limit
+        summary.more = summary.more or summary.accounts >= limit
         if not summary.more:
             summary.deliveries += self._tell_baseline(rulebook, now)
         return summary
@@ -116,7 +121,7 @@ class Evaluator:
             )
             total.add(batch)
             # A batch in which nothing moved would come again: the rest is for the next ring.
-            if batch.accounts < DUE_ACCOUNTS or not batch.moves:
+            if not batch.moves or not (batch.more or batch.accounts >= DUE_ACCOUNTS):
                 break
         if total.accounts:
             total.deliveries += self._tell_baseline(rulebook, now)
@@ -150,31 +155,34 @@ class Evaluator:
         rulebook = self._rulebook()
         now = occasion.now
         cooling = _cooling_since(rulebook, now)
-        total, after = Summary(), 0
+        total, after, size = Summary(), 0, self._sweep_accounts
         while True:
-            batch = self._sweep_batch(rulebook, occasion, after, cooling)
+            batch = self._sweep_batch(rulebook, occasion, after, size, cooling)
             if batch is None:
                 break
             summary, after = batch
             total.add(summary)
+            # Where much moves, what was read for nothing should be little.
+            size = summary.accounts if summary.more else min(2 * size, self._sweep_accounts)
             alive()
+        total.more = False
         total.deliveries += self._tell_baseline(rulebook, now)
         return total
 
     def _sweep_batch(
-        self, rulebook: Rulebook, occasion: Occasion, after: int, cooling: int | None
+        self, rulebook: Rulebook, occasion: Occasion, after: int, size: int, cooling: int | None
     ) -> tuple[Summary, int] | None:
         """The accounts with numbers above ``after``: what was done, and the number to go on from; None at the end."""
-        reached = after
+        taken: Sequence[int] = ()
 
         def take(work: AlertTransaction) -> Batch:
-            nonlocal reached
-            batch = work.after(after, self._sweep_accounts, occasion.now - NO_PROGRESS_US, cooling)
-            reached = int(batch.rows.nos[-1]) if len(batch) else after
+            nonlocal taken
+            batch = work.after(after, size, occasion.now - NO_PROGRESS_US, cooling)
+            taken = batch.rows.nos
             return batch
 
         summary = self._batch(rulebook, take, occasion)
-        return None if reached == after else (summary, reached)
+        return (summary, taken[summary.accounts - 1]) if summary.accounts else None
 
     def _batch(self, rulebook: Rulebook, take: Take, occasion: Occasion) -> Summary:
         def work_once() -> Summary:
@@ -209,11 +217,17 @@ class Evaluator:
         judgements = [rule.judge(readings) for rule in rulebook.rules]
         closing = occasion.close_day is not None
         cells = worklist(rulebook.rules, judgements, portfolio.churned, batch, closing=closing)
+        judged = accounts_within(cells, self._most_cells, len(batch))
         found = _Found(rulebook.rules, judgements, batch, portfolio, readings)
-        moves = self._moves(work, found, cells, occasion)
+        moves = self._moves(work, found, [cell for cell in cells if cell.account < judged], occasion)
         deliveries = self._write(work, rulebook, moves, today, now)
-        work.judge(Judged(batch.rows.nos, now, changed_levels(batch, moves, _known(readings))))
-        return Summary(len(batch), Counter(move.kind for move in moves), deliveries)
+        levels = changed_levels(batch, moves, _known(readings)[:judged])
+        nos = batch.rows.nos[:judged]
+        if closing:  # that all were judged is told by the schedule, in one row
+            nos = [no for no, before in zip(nos, batch.judged, strict=False) if not before]
+        work.judge(Judged(nos, now, levels))
+        work.touch(batch.marked[judged:])
+        return Summary(judged, Counter(move.kind for move in moves), deliveries, judged < len(batch))
 
     def _moves(
         self, work: AlertTransaction, found: _Found, cells: Sequence[Cell], occasion: Occasion
@@ -239,26 +253,28 @@ class Evaluator:
                 last_episode=episodes.get(alert_key(rule.id, subject.account_id), 0),
             )
             if move is not None:
-                moves.append(self._dressed(move, rule, found, place))
+                moves.append(self._dressed(move, found, cell.rule, place))
         return moves
 
-    def _dressed(self, move: Move, rule: Rule, found: _Found, place: int) -> Move:
+    def _dressed(self, move: Move, found: _Found, number: int, place: int) -> Move:
         """The move with what is worked out only for the few that move: evidence, title, due time.
 
         A resolved alert keeps the title under which it fired.
         """
+        rule = found.rules[number]
         if move.kind == "held":
             return replace(move, after=replace(move.after, evidence={}))
-        after, readings = move.after, found.readings
-        after = replace(after, evidence=_evidence(rule, readings, place))
-        if after.open:
+        alert, readings = move.after, found.readings
+        title, due_at = alert.title, alert.due_at
+        if alert.open:
             shown = {
                 name: readings.plain(name, place, rule.floors.get(name)) for name in rule.heading.metrics
             }
-            after = replace(after, title=render_title(rule, shown))
+            title = render_title(rule, shown)
         if move.kind == "firing":
-            after = replace(after, due_at=self._due_at(rule, found, place, after))
-        return replace(move, after=after)
+            due_at = self._due_at(rule, found, place, alert)
+        evidence = _evidence(rule, readings, place, found.judgements[number])
+        return replace(move, after=replace(alert, title=title, due_at=due_at, evidence=evidence))
 
     def _due_at(self, rule: Rule, found: _Found, place: int, alert: Alert) -> int | None:
         """The last second of the last day to act."""
@@ -357,10 +373,10 @@ def _is_baseline(move: Move) -> bool:
     return move.kind == "firing" and move.after.baseline and "mode" not in move.after.evidence
 
 
-def _evidence(rule: Rule, readings: Readings, place: int) -> dict[str, Any]:
+def _evidence(rule: Rule, readings: Readings, place: int, judgement: Judgement) -> dict[str, Any]:
     """Why the rule found what it found, and each metric that it read, as they are now."""
     proofs = {name: evidence(readings, name, place, rule.floors.get(name)) for name in rule.metrics}
-    found = {**explain(rule, readings, place).describe(), "metrics": proofs}
+    found = {**explain(rule, readings, place, judgement).describe(), "metrics": proofs}
     return {**found, "mode": rule.mode.value} if rule.mode is Mode.SHADOW else found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alerts.alert import Alert, AlertStatus, Move
@@ -54,6 +54,7 @@ class MemoryAlertStore:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.content = _Content()
+        self.opens: Callable[[_Content], MemoryAlertTransaction] = MemoryAlertTransaction
 
     def waiting(self, now: int, progress_since: int) -> Waiting:
         """What there is to do."""
@@ -73,7 +74,7 @@ class MemoryAlertStore:
         """Begin: committed at the end, rolled back on any error."""
         with self._lock:
             draft = copy.deepcopy(self.content)
-            yield MemoryAlertTransaction(draft)
+            yield self.opens(draft)
             self.content = draft
 
 
@@ -88,7 +89,7 @@ class MemoryAlertTransaction:
         held = _held(self._content, progress_since)
         nos = sorted({no for no, _ in self._content.marks if no not in held})[:limit]
         self._content.marks -= {mark for mark in self._content.marks if mark[0] in nos}
-        return self._batch(nos, cooling_since)
+        return replace(self._batch(nos, cooling_since), marked=nos)
 
     def due(self, now: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come; that of resolved ones is cleared."""
@@ -202,7 +203,9 @@ class MemoryAlertTransaction:
             for alert in self._content.alerts.values()
             if alert.account_no in nos and (alert.open or alert.dismissed or _cools(alert, cooling_since))
         ]
-        return [_standing(alert) for alert in sorted(chosen, key=lambda a: (a.account_no, a.rule, a.episode))]
+        return [
+            standing_of(alert) for alert in sorted(chosen, key=lambda a: (a.account_no, a.rule, a.episode))
+        ]
 
 
 def _held(content: _Content, progress_since: int) -> set[int]:
@@ -220,7 +223,8 @@ def _cools(alert: Alert, cooling_since: int | None) -> bool:
     return cooling_since is not None and alert.resolved_at is not None and alert.resolved_at > cooling_since
 
 
-def _standing(alert: Alert) -> Standing:
+def standing_of(alert: Alert) -> Standing:
+    """What a sweep sees of an alert."""
     firing = alert.status is AlertStatus.FIRING
     timers = (alert.false_since, alert.unknown_since_day, alert.check_at)
     settled = firing and all(timer is None for timer in timers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
+import numpy as np
+
 from alerts.alert import AlertStatus, Move, Severity
 from alerts.store import Batch
 from alerts.values import BoolArray
@@ -32,29 +34,36 @@ def risk_level(firing: Iterable[Severity], known: bool) -> RiskLevel:
     return RiskLevel.LOW if known else RiskLevel.UNKNOWN
 
 
-def _rank(severity: Severity) -> int:
-    return severity.rank
-
-
 def changed_levels(batch: Batch, moves: Sequence[Move], known: BoolArray) -> dict[int, str]:
-    """The risk levels of a batch's accounts after its moves, by account number, where they are not what they were."""
-    firing = {
-        standing.id: (standing.account_no, standing.severity)
-        for standing in batch.standings
-        if standing.firing
-    }
+    """The risk levels of a batch's first accounts after its moves, by number, where they are not what they were.
+
+    ``known`` has one entry for each of the accounts that were judged.
+    """
+    firing = {each.id: (each.account_no, each.severity) for each in batch.standings if each.firing}
     for move in moves:
         alert = move.after
         if alert.status is AlertStatus.FIRING:
             firing[alert.id] = (alert.account_no, alert.severity.value)
         else:
             firing.pop(alert.id, None)
-    severities: dict[int, set[Severity]] = {}
+    worst: dict[int, int] = {}
     for account_no, severity in firing.values():
-        severities.setdefault(account_no, set()).add(Severity(severity))
-    levels = {}
-    for no, before, can_tell in zip(batch.rows.nos, batch.risk_levels, known.tolist(), strict=True):
-        level = risk_level(severities.get(int(no), ()), can_tell).value
-        if level != before:
-            levels[int(no)] = level
-    return levels
+        rank = _RANKS[severity]
+        if rank > worst.get(account_no, 0):
+            worst[account_no] = rank
+    nos = np.asarray(batch.rows.nos[: len(known)], dtype=np.int64)
+    levels = np.where(known, RiskLevel.LOW.value, RiskLevel.UNKNOWN.value).astype(object)
+    for no, place in zip(worst, np.searchsorted(nos, list(worst)).tolist(), strict=True):
+        if place < len(nos) and nos[place] == no:
+            levels[place] = _LEVELS[worst[no]]
+    before = np.empty(len(nos), dtype=object)
+    before[:] = batch.risk_levels[: len(nos)]
+    return {int(nos[place]): levels[place] for place in np.flatnonzero(levels != before).tolist()}
+
+
+def _rank(severity: Severity) -> int:
+    return severity.rank
+
+
+_RANKS = {severity.value: severity.rank for severity in Severity}
+_LEVELS = {severity.rank: severity.value for severity in Severity if severity is not Severity.INFO}

@@ -46,6 +46,7 @@ class Batch:
     risk_levels: Sequence[str]
     judged: Sequence[bool]  # False: never before, so what is true is the baseline
     standings: Sequence[Standing]  # by account and rule, oldest episode first
+    marked: Sequence[int] = ()  # those of the numbers whose marks were cleared
 
     def __len__(self) -> int:
         return len(self.rows.nos)

@@ -30,10 +30,10 @@ def worklist(
     rules: Sequence[Rule], judgements: Sequence[Judgement], churned: BoolArray, batch: Batch, *, closing: bool
 ) -> list[Cell]:
     """The cells to look at, by rule and account. ``closing``: the evaluation closes a day."""
-    places = {int(no): place for place, no in enumerate(batch.rows.nos)}
     newest: dict[str, dict[int, Standing]] = defaultdict(dict)
-    for standing in batch.standings:
-        newest[standing.rule][places[standing.account_no]] = standing
+    places = np.searchsorted(batch.rows.nos, [standing.account_no for standing in batch.standings])
+    for standing, place in zip(batch.standings, places.tolist(), strict=True):
+        newest[standing.rule][place] = standing
     cells: list[Cell] = []
     for number, (rule, judgement) in enumerate(zip(rules, judgements, strict=True)):
         standings = newest.get(rule.id, {})
@@ -46,6 +46,14 @@ def worklist(
             )
         cells.extend(Cell(number, place, None) for place in np.flatnonzero(opening).tolist())
     return cells
+
+
+def accounts_within(cells: Sequence[Cell], most: int, accounts: int) -> int:
+    """How many of the first ``accounts`` places have ``most`` cells between them, or all; at least one."""
+    if len(cells) <= most:
+        return accounts
+    places = sorted(cell.account for cell in cells)
+    return max(1, places[most])
 
 
 def clearing(judgement: Judgement) -> VerdictArray:

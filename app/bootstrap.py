@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from app.scheduler import CLOCK_LEASE, Clockwork
 from app.settings import Settings
 from consumers.days import Calendar
 from consumers.errors import ConfigurationError, StorageError
-from consumers.loop import ConsumerLoop, Handled
+from consumers.loop import BEHIND_BATCH, ConsumerLoop, Handled
 from consumers.pipeline import Pipeline
 from consumers.source import Source
 
@@ -98,8 +98,12 @@ class House:
         heard: Callable[[Handled], None] = lambda _handled: None,
         trouble: Callable[[StorageError], None] = lambda _error: None,
         polled: Callable[[], None] = lambda: None,
+        *,
+        behind_batch: int = BEHIND_BATCH,
+        held: bool = False,
     ) -> ConsumerLoop:
         """A loop over ``source`` that writes into the windows."""
+
         def internal() -> Callable[[str], bool] | None:
             users = self.book.configuration.internal_users
             return users.matches if users else None
@@ -113,6 +117,8 @@ class House:
             heard=heard,
             trouble=trouble,
             polled=polled,
+            behind_batch=behind_batch,
+            held=held,
         )
 
     def clockwork(self) -> Clockwork:
@@ -169,15 +175,25 @@ def services(house: Opened) -> Services:
 
 
 def consumer(
-    settings: Settings, clock: Clock, database: Database, source: Source, heard: Callable[[Handled], None]
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    source: Source,
+    heard: Callable[[Handled], None],
+    batch: int | None = None,
 ) -> ConsumerLoop:
-    """A loop over a file, for the command line."""
-    return House.build(settings, clock, database).consumer(source, heard)
-
-
-def judge(settings: Settings, clock: Clock, database: Database) -> int | None:
-    """Judge what was touched; the number of accounts, or None if a running service does it."""
+    """A loop over one of several files, for the command line: what it touches waits for :func:`judge`."""
     house = House.build(settings, clock, database)
+    return house.consumer(source, heard, behind_batch=batch or BEHIND_BATCH, held=True)
+
+
+def judge(settings: Settings, clock: Clock, database: Database, partitions: Sequence[str]) -> int | None:
+    """Judge what ``partitions`` touched, now that nothing more is to come from any of them.
+
+    Returns the number of accounts, or None if a running service does it.
+    """
+    house = House.build(settings, clock, database)
+    house.windows.caught_up(partitions)
     if house.leases.held(CLOCK_LEASE, clock.real_us()):
         return None
     accounts, more = 0, True

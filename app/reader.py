@@ -14,6 +14,7 @@ from alerts.rules.explain import Explanation, explain
 from alerts.signals import signals
 from app.database import alert_queries
 from app.database.engine import Database
+from app.database.schedule import last_sweep_at
 from app.database.tables import account, account_window, family
 from app.http.instants import day_or_none, instant_or_none, money
 from consumers.days import Calendar
@@ -46,10 +47,11 @@ class AccountReader:
             readings = self._readings(connection, row)
             wanted = alert_queries.Filter(account_id=account_id, status=("pending", "firing"))
             open_alerts = alert_queries.page(connection, wanted, limit=_MOST_OPEN)
+            judged = [at for at in (row.evaluated_at, last_sweep_at(connection)) if at is not None]
         return {
             "account_id": account_id,
             "as_of": iso(readings.portfolio.as_of),
-            "evaluated_at": instant_or_none(row.evaluated_at),
+            "evaluated_at": instant_or_none(max(judged) if row.judged_at is not None else None),
             "risk_level": row.risk_level,
             "health": {"score": None, "band": "unknown", "coverage": 0, "components": {}},
             "signals": signals(readings, 0, self._configuration().rules),

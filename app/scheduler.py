@@ -57,7 +57,7 @@ class Schedule(Protocol):
     def day_close(self) -> DayClose | None:
         """What was closed last; None before the first close."""
 
-    def closed(self, day: int, next_due_at: int) -> bool:
+    def closed(self, day: int, closed_at: int, next_due_at: int) -> bool:
         """Write down that ``day`` is closed; False if it or a later one already was."""
 
 
@@ -124,7 +124,7 @@ class Clockwork:
     def _close(self, day: int, now: int) -> Summary:
         """Sweep, then write down that it is done: killed between the two, a second sweep moves nothing twice."""
         summary = self._evaluator.close_day(day, now, alive=self._keep)
-        self._schedule.closed(day, self._calendar.close_us(day + 1))
+        self._schedule.closed(day, now, self._calendar.close_us(day + 1))
         return summary
 
     def _keep(self) -> None:

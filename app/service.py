@@ -19,6 +19,7 @@ from app.database import migrate
 from app.database.engine import Database
 from app.database.journal import Doorbell as JournalBell
 from app.database.journal import JournalSource
+from app.housekeeping import tidy
 from app.http.application import create_app
 from app.http.services import Probe
 from app.notifier import Notifier
@@ -34,8 +35,9 @@ ROLES = {
     **{role: frozenset({role}) for role in ("api", "consumer", "scheduler", "notifier")},
 }
 EVALUATE_S = 0.25  # how soon marks that another process left are seen; those of this one ring
-DRAIN_S = 8.0  # of the ten seconds that an orderly end may take
+DRAIN_S = 5.0  # after the web server's own, of the ten seconds that an orderly end may take
 SILENT_S = 30.0  # a loop that has not turned for so long is reported as not ready
+TIDY_S = 3_600.0
 QUIET_S = 60.0  # the same trouble is told once in so long
 
 log = structlog.get_logger(__name__)
@@ -160,8 +162,20 @@ class Service:
             more = summary.more
 
     def _watch(self) -> None:
+        """Keep the clock ringing, and once an hour drop what is over."""
+        tidied = float("-inf")
         while not self._stop.wait(5.0):
             self._clock_bell.watch()
+            if time.monotonic() - tidied < TIDY_S:
+                continue
+            tidied = time.monotonic()
+            try:
+                gone = tidy(self.house.database, self.settings, self._clock.real_us())
+            except Exception as error:  # as above
+                self._complain("housekeeping", error)
+            else:
+                if any(gone.values()):
+                    log.info("tidied", **gone)
 
     # --- how it is
 
@@ -205,17 +219,28 @@ def serve(settings: Settings, role: str) -> None:
     """Run until SIGINT or SIGTERM; SIGHUP reads the configuration again."""
     service = Service(settings, role)
     web = WebServer(service.app, settings.host, settings.port) if "api" in ROLES[role] else None
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        # uvicorn has handlers of its own while it runs, and afterwards raises what it caught once more: without this
+        # one, that would end the process before the loops have.
+        ended.set()
+        if web is not None:
+            web.end()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     reload = threading.Thread  # a signal handler must not wait for the database
     signal.signal(signal.SIGHUP, lambda _signal, _frame: reload(target=_reload, args=(service,)).start())
-    service.start()
     try:
+        service.start()
         if web is not None:
             keyless = "" if service.house.keys.needed() else "no API key: only this machine may ask"
             log.info("serving", url=web.url, role=role, note=keyless)
             web.run()
         else:
             log.info("running", role=role)
-            _wait_for_end()
+            ended.wait()
     finally:
         service.stop()
         log.info("stopped", role=role)
@@ -226,14 +251,3 @@ def _reload(service: Service) -> None:
         service.reload()
     except BellwetherError as error:
         log.error("configuration not reloaded, the old one stays", error=str(error))
-
-
-def _wait_for_end() -> None:
-    ended = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    ended.wait()

@@ -11,7 +11,7 @@ import uvicorn
 
 from consumers.errors import ConfigurationError
 
-_DRAIN_S = 5
+_DRAIN_S = 3  # for requests under way; with the loops' own, of the ten seconds that an orderly end may take
 
 
 class WebServer:
@@ -44,6 +44,10 @@ class WebServer:
         """Serve until SIGINT or SIGTERM."""
         self._server.run(sockets=[self._socket])
 
+    def end(self) -> None:
+        """Ask it to end, also before it has begun; safe in a signal handler."""
+        self._server.should_exit = True
+
     def start(self) -> None:
         """Serve on a thread; returns when it answers."""
         self._thread = threading.Thread(target=self.run, name="web", daemon=True)
@@ -53,7 +57,7 @@ class WebServer:
 
     def stop(self) -> None:
         """End it, open requests first."""
-        self._server.should_exit = True
+        self.end()
         if self._thread is not None:
             self._thread.join(_DRAIN_S + 1)
 

@@ -58,10 +58,10 @@ class History:
 
     def days(self) -> Iterator[tuple[int, dict[str, Delta]]]:
         """Each day with events, in order, and what it adds to each account."""
-        days = self._activity >> 33
-        starts = np.flatnonzero(np.diff(days, prepend=-1))
-        ends = [*starts[1:].tolist(), len(days)]
-        bounds = {int(days[at]): (at, end) for at, end in zip(starts.tolist(), ends, strict=True)}
+        found = np.unique(self._activity >> 33, return_index=True, return_counts=True)
+        bounds = {
+            day: (at, at + count) for day, at, count in zip(*(each.tolist() for each in found), strict=True)
+        }
         for day in sorted(bounds.keys() | self._facts.keys()):
             deltas: dict[str, Delta] = {}
             if day in bounds:
@@ -207,9 +207,8 @@ class _Columns:
         instants = np.frombuffer(self.instants, dtype=np.int64)
         prints = np.frombuffer(self.prints, dtype=np.uint32)
         stands = np.ones(len(ids), dtype=np.bool_)
-        order = np.argsort(ids, kind="stable")
-        repeats = ids[order][1:] == ids[order][:-1]
-        copies = order[np.append(False, repeats) | np.append(repeats, False)]
+        _, event_of, copies_of = np.unique(ids, return_inverse=True, return_counts=True)
+        copies = np.flatnonzero(copies_of[event_of] > 1)
         if not len(copies):
             return stands
         copies = copies[np.lexsort((prints[copies], instants[copies], ids[copies]))]

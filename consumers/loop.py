@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumers.errors import LostPosition, StorageError
 from consumers.pipeline import Pipeline, Totals
@@ -42,9 +42,11 @@ class ConsumerLoop:
         polled: Callable[[], None] = lambda: None,
         live_batch: int = LIVE_BATCH,
         behind_batch: int = BEHIND_BATCH,
+        held: bool = False,
     ) -> None:
         """``now`` is the moment of judgement in epoch microseconds; ``heard`` is called after each commit, ``trouble``
-        when the database refuses, ``polled`` at every turn."""
+        when the database refuses, ``polled`` at every turn. ``held`` says that more is to come after this source, so
+        what it touches must wait even when it is read to its end."""
         self._source = source
         self._pipeline = pipeline
         self._store = store
@@ -54,6 +56,7 @@ class ConsumerLoop:
         self._polled = polled
         self._live_batch = live_batch
         self._behind_batch = behind_batch
+        self._held = held
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -88,7 +91,8 @@ class ConsumerLoop:
         if chunk is None:
             return None
         try:
-            totals = self._pipeline.handle(chunk, self._source.origin, self._now())
+            kept = replace(chunk, end=max(chunk.end or 0, chunk.next + 1)) if self._held else chunk
+            totals = self._pipeline.handle(kept, self._source.origin, self._now())
         except LostPosition:
             self._source.seek(chunk.partition, self._store.position(chunk.partition))
             return True

@@ -54,10 +54,11 @@ create() {
 }
 
 install() {
-    # The build backend looks for its program on the PATH.
+    # The build backend looks for its program on the PATH. Compiled once here, the command starts five times as fast
+    # where nobody may write beside the libraries; pip does that unasked.
     backend="$(cd "$venv/bin" && pwd)"
     if with_uv; then
-        PATH="$backend:$PATH" uv pip install --quiet --python "$venv/bin/python" "$@"
+        PATH="$backend:$PATH" uv pip install --quiet --compile-bytecode --python "$venv/bin/python" "$@"
     else
         PATH="$backend:$PATH" "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     fi

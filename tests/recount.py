@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from recount_facts import Person, ordinal, say
+from tests.recount_facts import Person, ordinal, say
 
 FAMILIES = {
     "user.login": "logins",

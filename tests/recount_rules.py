@@ -1,6 +1,6 @@
 """The shipped rules and the ledger of a replay, told a second time: three-valued logic and the hold, spelt out.
 
-Also a program: ``python tests/recount_rules.py FILE`` prints the ledger of an NDJSON file, plain or .gz.
+Also a program: ``python -m tests.recount_rules FILE`` prints the ledger of an NDJSON file, plain or .gz.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from recount import NONE, OK, Recount, View
+from tests.recount import NONE, OK, Recount, View
 
 # A condition is a function from readings to (what it says, what it would say if what does not exist were unknown).
 Verdict = tuple[bool | None, bool | None]

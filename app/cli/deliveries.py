@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli import output
+from app.cli import DONE, NO, output
 from app.cli.moments import earlier
-from app.cli.opened import opened
+from app.cli.opened import opened, settings
 from app.cli.output import Limit, Output, OutputOption
 from app.cli.rest import ask, tell
 from consumers.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from alerts.delivery import Delivery
 
 app = typer.Typer(help="Deliveries: list them, send them again.", no_args_is_help=True)
 destinations = typer.Typer(help="Where alerts go.", no_args_is_help=True)
@@ -126,4 +129,47 @@ def list_destinations(out: OutputOption = Output.TABLE) -> None:
             for each in answer["data"]
         ),
         empty="no destinations: name some in the file of BELLWETHER_CONFIG, or set BELLWETHER_SLACK_WEBHOOK_URL",
+    )
+
+
+@destinations.command()
+def test(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `destinations list` shows it.")],
+) -> int:
+    """Send a message that says nothing happened, now and once; exit 1 if it is not taken."""
+    import secrets  # noqa: PLC0415
+
+    from alerts.rules.nearest import unknown  # noqa: PLC0415
+    from app.book import Book  # noqa: PLC0415
+    from app.clock import Clock  # noqa: PLC0415
+    from app.outbound import HttpSender  # noqa: PLC0415
+
+    read = settings()
+    channels = Book(read).page.channels
+    channel = channels.get(name)
+    if channel is None:
+        raise ConfigurationError(
+            f"{unknown('destination', name, channels)}\nsee: bellwether destinations list"
+        )
+    now = Clock().real_us()
+    message = channel.compose(
+        _nothing_happened(read.public_url, name, f"test_{secrets.token_hex(8)}", now), now
+    )
+    sender = HttpSender(allow_private=read.allow_private_destinations)
+    outcome = channel.read(sender.post(message.url, message.headers, message.body))
+    taken = outcome.error is None and outcome.status_code is not None and 200 <= outcome.status_code < 300
+    output.line(
+        f"{name}: {outcome.word} in {outcome.latency_ms:.0f} ms{'' if taken else f': {outcome.body[:200]}'}"
+    )
+    return DONE if taken else NO
+
+
+def _nothing_happened(public_url: str, destination: str, test_id: str, now: int) -> Delivery:
+    """A summary of no alerts at all: a shape that every receiver knows, and nothing to act on."""
+    from alerts.delivery import Delivery  # noqa: PLC0415
+    from alerts.webhook import dump, summary_payload  # noqa: PLC0415
+
+    payload = dump(summary_payload(test_id, accounts=0, by_severity={}, by_rule={}, public_url=public_url))
+    return Delivery(
+        destination, "alert.summary", test_id, "", 0, test_id, payload, created_at=now, next_at=now
     )

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ from consumers.errors import BellwetherError, ConfigurationError, SourceError
 if TYPE_CHECKING:
     from alerts.replay import LedgerLine, Summary
     from consumers.days import Calendar
+    from consumers.file import FileSource
+    from consumers.loop import Handled
     from consumers.pipeline import Totals
 
 Files = Annotated[
@@ -29,7 +32,18 @@ Files = Annotated[
 _READ_AT_ONCE = 10_000  # lines between two moves of the progress bar
 
 
-def ingest(files: Files, out: OutputOption = Output.TABLE) -> None:
+def ingest(
+    files: Files,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Lines in one transaction, by default 50,000: fewer let a busy service in between.",
+        ),
+    ] = None,
+    out: OutputOption = Output.TABLE,
+) -> None:
     """Send files of events through the pipeline, then judge once.
 
     A file is known by its content: a repeat does nothing, a run that was killed goes on where it was. What is decided
@@ -40,32 +54,24 @@ def ingest(files: Files, out: OutputOption = Output.TABLE) -> None:
     from consumers.pipeline import Totals  # noqa: PLC0415
 
     _check_readable(files)
-    everything, damage = Totals(), list[SourceError]()
+    everything, damage, partitions = Totals(), list[SourceError](), list[str]()
     began = time.monotonic()
     with opened() as house:
         with progress(sum(file.stat().st_size for file in files)) as bar:
             for file in files:
                 source = FileSource(file)
+                partitions.append(source.partition)
                 with contextlib.closing(source):
-                    taken = Totals()
-                    loop = consumer(
-                        house.settings,
-                        house.clock,
-                        house.database,
-                        source,
-                        lambda handled, taken=taken, source=source: _heard(
-                            bar, taken, source.read_bytes, handled.totals
-                        ),
-                    )
+                    heard = _Heard(bar, source, everything)
+                    loop = consumer(house.settings, house.clock, house.database, source, heard, batch)
                     bar.begin(file.name)
                     try:
                         loop.drain()
                     except SourceError as error:  # what was whole is in; the others may be sound
                         damage.append(error)
                     bar.end(source.total_bytes)
-                everything.add(taken)
         elapsed = time.monotonic() - began
-        judged = judge(house.settings, house.clock, house.database)
+        judged = judge(house.settings, house.clock, house.database, partitions)
     if out is Output.JSON:
         output.document({**_counts(everything), "judged": judged, "elapsed_s": round(elapsed, 3)})
     else:
@@ -76,9 +82,17 @@ def ingest(files: Files, out: OutputOption = Output.TABLE) -> None:
         raise damage[0]
 
 
-def _heard(bar: Progress, taken: Totals, read_bytes: int, batch: Totals) -> None:
-    taken.add(batch)
-    bar.move(read_bytes, batch.records)
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the loop calls after each commit."""
+
+    bar: Progress
+    source: FileSource
+    totals: Totals
+
+    def __call__(self, handled: Handled) -> None:
+        self.totals.add(handled.totals)
+        self.bar.move(self.source.read_bytes, handled.totals.records)
 
 
 def _check_readable(files: Sequence[Path]) -> None:

@@ -62,12 +62,11 @@ def show(out: OutputOption = Output.TABLE) -> None:
 @config.command()
 def check() -> None:
     """Settings and the configuration file: nothing is said but what is wrong."""
-    from alerts.configuration import load_configuration  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+    from app.book import Book  # noqa: PLC0415
 
     read = read_settings()
-    loaded = load_configuration(read.config, CATALOGUE)
-    rules, destinations = len(loaded.rules), len(loaded.destinations)
+    page = Book(read).page
+    rules, destinations = len(page.configuration.rules), len(page.channels)
     output.line(f"{read.config or 'the shipped defaults'}: {rules} rules, {destinations} destinations")
 
 
@@ -152,11 +151,10 @@ def _python() -> str:
 
 
 def _configuration(settings: Settings) -> str:
-    from alerts.configuration import load_configuration  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+    from app.book import Book  # noqa: PLC0415
 
-    loaded = load_configuration(settings.config, CATALOGUE)
-    return f"{len(loaded.rules)} rules, {len(loaded.destinations)} destinations"
+    page = Book(settings).page
+    return f"{len(page.configuration.rules)} rules, {len(page.channels)} destinations"
 
 
 def _bind(settings: Settings) -> str:

@@ -46,9 +46,10 @@ def serve(
     if role in {Role.ALL, Role.API}:
         check_port(read)
 
-    from app import service  # noqa: PLC0415 - numpy, FastAPI and the rest: only now that nothing is wrong
+    # numpy, FastAPI and the rest: only now that nothing is wrong
+    from app.service import serve as run  # noqa: PLC0415
 
-    service.serve(read, role.value)
+    run(read, role.value)
 
 
 def check_port(read: Settings) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, literal, or_, select, true
 
+from app.database.schedule import last_sweep_at
 from app.database.tables import account, alert
 
 _NO_DAY = 2**31 - 1  # accounts without a renewal sort after those with one
@@ -87,6 +88,8 @@ _open_alerts = (
     .scalar_subquery()
     .label("open_alerts")
 )
+# Statements that never change are built once: building one takes longer than SQLite takes to answer it.
+_FIND = select(account, _open_alerts).where(account.c.account_id == bindparam("wanted"))
 
 
 def page(
@@ -108,14 +111,22 @@ def page(
     )
     if after is not None:
         query = query.where(_behind(value, sort.down, after))
-    return [Entry(**row._mapping) for row in connection.execute(query)]
+    swept_at = last_sweep_at(connection)
+    return [_entry(row, swept_at) for row in connection.execute(query)]
 
 
 def find(connection: Connection, account_id: str) -> Entry | None:
     """One account by its id."""
-    query = select(account, _open_alerts).where(account.c.account_id == account_id)
-    row = connection.execute(query).first()
-    return None if row is None else Entry(**row._mapping)
+    row = connection.execute(_FIND, {"wanted": account_id}).first()
+    return None if row is None else _entry(row, last_sweep_at(connection))
+
+
+def _entry(row: Row[Any], swept_at: int | None) -> Entry:
+    """A day's close judges all accounts and writes that down once, not on each."""
+    entry = Entry(**row._mapping)
+    if entry.judged_at is None or swept_at is None or (entry.evaluated_at or 0) >= swept_at:
+        return entry
+    return replace(entry, evaluated_at=swept_at)
 
 
 def risk_levels(connection: Connection) -> Mapping[str, int]:

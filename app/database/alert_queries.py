@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from app.database.tables import account, alert, alert_history, delivery
 
@@ -15,6 +25,25 @@ Row = RowMapping
 
 # When an episode began never changes, so a list by it stays put while alerts move.
 _opened_at = func.coalesce(alert.c.pending_since, alert.c.fired_at, alert.c.updated_at).label("opened_at")
+
+# Statements that never change are built once: building one takes longer than SQLite takes to answer it.
+_MOST_SHOWN = 1_000
+_WITH_ACCOUNT = select(
+    alert, _opened_at, account.c.name.label("account_name"), account.c.owner, account.c.owner_email
+).join(account, account.c.no == alert.c.account_no)
+_FIND = _WITH_ACCOUNT.where(alert.c.id == bindparam("wanted"))
+_HISTORY = (
+    select(alert_history)
+    .where(alert_history.c.alert_id == bindparam("wanted"))
+    .order_by(alert_history.c.seq.desc())
+    .limit(_MOST_SHOWN)
+)
+_DELIVERIES = (
+    select(*(column for column in delivery.c if column.name != "payload"))
+    .where(delivery.c.alert_id == bindparam("wanted"))
+    .order_by(delivery.c.id)
+    .limit(_MOST_SHOWN)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +62,7 @@ def page(
 ) -> Sequence[Row]:
     """The newest episodes first, behind ``after``, the (opened_at, id) of the last one already shown."""
     query = (
-        _with_account().where(*_matching(wanted)).order_by(_opened_at.desc(), alert.c.id.desc()).limit(limit)
+        _WITH_ACCOUNT.where(*_matching(wanted)).order_by(_opened_at.desc(), alert.c.id.desc()).limit(limit)
     )
     if after is not None:
         opened_at, id_ = after
@@ -43,30 +72,18 @@ def page(
 
 def find(connection: Connection, alert_id: str) -> Row | None:
     """One alert, as the list shows it and with its evidence."""
-    row = connection.execute(_with_account().where(alert.c.id == alert_id)).first()
+    row = connection.execute(_FIND, {"wanted": alert_id}).first()
     return None if row is None else row._mapping
 
 
-def history(connection: Connection, alert_id: str, *, limit: int = 1_000) -> Sequence[Row]:
-    """How the alert moved, oldest first; of a longer life the last ``limit`` moves."""
-    query = (
-        select(alert_history)
-        .where(alert_history.c.alert_id == alert_id)
-        .order_by(alert_history.c.seq.desc())
-        .limit(limit)
-    )
-    return [row._mapping for row in connection.execute(query)][::-1]
+def history(connection: Connection, alert_id: str) -> Sequence[Row]:
+    """How the alert moved, oldest first; of a very long life the end."""
+    return [row._mapping for row in connection.execute(_HISTORY, {"wanted": alert_id})][::-1]
 
 
-def deliveries(connection: Connection, alert_id: str, *, limit: int = 1_000) -> Sequence[Row]:
-    """What was sent about the alert, oldest first."""
-    query = (
-        select(*(column for column in delivery.c if column.name != "payload"))
-        .where(delivery.c.alert_id == alert_id)
-        .order_by(delivery.c.id)
-        .limit(limit)
-    )
-    return [row._mapping for row in connection.execute(query)]
+def deliveries(connection: Connection, alert_id: str) -> Sequence[Row]:
+    """What was sent about the alert, oldest first; without the payloads."""
+    return [row._mapping for row in connection.execute(_DELIVERIES, {"wanted": alert_id})]
 
 
 def timeline(
@@ -105,18 +122,12 @@ def open_counts(connection: Connection) -> Sequence[tuple[str, str, str, int]]:
     return [(row[0], row[1], row[2], int(row[3])) for row in rows]
 
 
-def _with_account() -> Any:
-    return select(
-        alert, _opened_at, account.c.name.label("account_name"), account.c.owner, account.c.owner_email
-    ).join(account, account.c.no == alert.c.account_no)
-
-
 def _matching(wanted: Filter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.status:
         conditions.append(alert.c.status.in_(wanted.status))
     if wanted.account_id is not None:
-        conditions.append(alert.c.account_id == wanted.account_id)
+        conditions.append(account.c.account_id == wanted.account_id)
     if wanted.rule:
         conditions.append(alert.c.rule.in_(wanted.rule))
     if wanted.severity:

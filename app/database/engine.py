@@ -145,7 +145,9 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
         raise ConfigurationError(
             f"the folder {folder} of BELLWETHER_DATABASE_URL does not exist\ncreate it: mkdir -p {folder}"
         )
-    engine = create_engine(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
+    # The driver reads it from the address as well: sqlite:///bellwether.db?timeout=30
+    waits = {} if "timeout" in url.query else {"timeout": busy_timeout_s}
+    engine = create_engine(url, connect_args={"check_same_thread": False, **waits})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine

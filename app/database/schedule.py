@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.engine import Database
@@ -34,16 +34,26 @@ class SqlSchedule:
             row = connection.execute(wanted).first()
         return None if row is None or row.closed_day is None else DayClose(row.closed_day, row.due_at)
 
-    def closed(self, day: int, next_due_at: int) -> bool:
-        """Write down that ``day`` is closed; False, and nothing written, if it or a later one already was."""
+    def closed(self, day: int, closed_at: int, next_due_at: int) -> bool:
+        """Write down that ``day`` was closed, every account judged, at ``closed_at``.
+
+        False, and nothing written, if it or a later one already was.
+        """
         with self._database.write() as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            statement = dialect.insert(schedule).values(name=DAY_CLOSE, closed_day=day, due_at=next_due_at)
+            statement = dialect.insert(schedule).values(
+                name=DAY_CLOSE, closed_day=day, closed_at=closed_at, due_at=next_due_at
+            )
             written = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"closed_day": day, "due_at": next_due_at},
+                    set_={"closed_day": day, "closed_at": closed_at, "due_at": next_due_at},
                     where=or_(schedule.c.closed_day.is_(None), schedule.c.closed_day < day),
                 )
             ).rowcount
         return bool(written)
+
+
+def last_sweep_at(connection: Connection) -> int | None:
+    """When all accounts were judged last, at a day's close."""
+    return connection.scalar(select(schedule.c.closed_at).where(schedule.c.name == DAY_CLOSE))

@@ -326,6 +326,7 @@ schedule = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("closed_day", Integer),
+    Column("closed_at", BigInteger),
     Column("due_at", BigInteger, nullable=False),
     comment="Due times of the clock; the scheduler only rings",
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from app.database.engine import Database
 from app.database.tables import position
@@ -103,6 +103,12 @@ class SqlWindowStore:
         """The next position to read of ``partition``; 0 if it was never read."""
         with self._database.read() as connection:
             return connection.scalar(select(position.c.next).where(position.c.partition == partition)) or 0
+
+    def caught_up(self, partitions: Sequence[str]) -> None:
+        """Nothing more is to come from these: what they touched may be judged."""
+        reached = update(position).where(position.c.partition.in_(partitions), position.c.behind)
+        with self._database.write() as connection:
+            connection.execute(reached.values(behind=False, end=position.c.next))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqlWindowTransaction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from app.database.group_commit import GroupCommit
 from app.http import accounts, alerts, dead_letters, deliveries, events, operations, rules
 from app.http.edge import Edge
 from app.http.exposition import DatabaseCollector
@@ -20,6 +22,7 @@ from app.http.services import Services
 from app.version import VERSION
 
 _ROUTERS = (events, accounts, alerts, rules, deliveries, dead_letters, operations)
+_TITLE = "Bellwether"
 _ABOUT = """Early warning for B2B customer success: events in, alerts with evidence out.
 
 Send an API key as `Authorization: Bearer bw_…`. Errors are `application/problem+json` with a stable `code`.
@@ -44,31 +47,26 @@ def create_app(services: Services) -> FastAPI:
         ),
     )
     app.state.services = services
+    app.state.intake = GroupCommit(services.database)
     return app
 
 
-def describe(app: FastAPI | None = None) -> dict[str, Any]:
-    """OpenAPI of an application, made once; without one, of the routes alone."""
-    app = app or _routes()
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        components = schema.setdefault("components", {})
-        components.setdefault("schemas", {})["Problem"] = dict(SCHEMA)
-        components["securitySchemes"] = {
-            "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "bw_…"}
-        }
-        for path in OPEN_PATHS:
-            for operation in schema["paths"][path].values():
-                operation["security"] = []
-        app.openapi_schema = schema
-    return app.openapi_schema
+@functools.cache
+def describe() -> dict[str, Any]:
+    """OpenAPI of the routes: the same for every application, and made once. Not to be changed by who gets it."""
+    schema = get_openapi(title=_TITLE, version=VERSION, description=_ABOUT, routes=_routes().routes)
+    components = schema.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = dict(SCHEMA)
+    components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "bw_…"}}
+    for path in OPEN_PATHS:
+        for operation in schema["paths"][path].values():
+            operation["security"] = []
+    return schema
 
 
 def _routes(*middleware: Middleware) -> FastAPI:
     app = FastAPI(
-        title="Bellwether",
+        title=_TITLE,
         version=VERSION,
         description=_ABOUT,
         openapi_url=None,  # routes of our own, behind the gate
@@ -82,7 +80,7 @@ def _routes(*middleware: Middleware) -> FastAPI:
     )
     for each in _ROUTERS:
         app.include_router(each.router)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.openapi = describe  # type: ignore[method-assign]
     return app
 
 

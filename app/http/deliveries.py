@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field, model_validator
 
-from alerts.delivery import UNSETTLED, DeliveryStatus
+from alerts.delivery import UNSETTLED, DeliveryStatus, DestinationStatus
 from app.database import delivery_queries
 from app.database.delivery_queries import Row
 from app.database.keys import Scope
@@ -28,7 +28,7 @@ class DestinationView(Answer):
 
     name: str
     kind: str
-    status: str = Field(examples=["enabled"])
+    status: DestinationStatus
     reason: str = Field(description="Why it is disabled")
     deliveries: dict[str, int] = Field(description="How many deliveries stand where")
     updated_at: Instant | None
@@ -103,18 +103,23 @@ class ReplayedDeliveries(Answer):
 )
 async def list_destinations(services: Using) -> DestinationList:
     """Those of the configuration in force."""
+    configured = {each.name: each.type.value for each in services.configuration().destinations}
     known = {state.name: state for state in services.outbox.destinations()}
+    # Beside the file's there may be one that a variable of the environment made.
+    running = {
+        name: state.kind for name, state in known.items() if state.status is not DestinationStatus.REMOVED
+    }
     counts = services.outbox.counts()
     data = []
-    for entry in services.configuration().destinations:
-        state = known.get(entry.name)
+    for name, kind in {**running, **configured}.items():
+        state = known.get(name)
         data.append(
             DestinationView(
-                name=entry.name,
-                kind=entry.type,
-                status=state.status if state else "enabled",
+                name=name,
+                kind=kind,
+                status=state.status if state else DestinationStatus.ENABLED,
                 reason=state.reason if state else "",
-                deliveries={status: count for (name, status), count in counts.items() if name == entry.name},
+                deliveries={status: count for (to, status), count in counts.items() if to == name},
                 updated_at=instant(state.updated_at) if state else None,
             )
         )

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
+from sqlalchemy import Connection
 
 from app.database import dead_letters, idempotency, journal
 from app.database.dead_letters import Refused
+from app.database.group_commit import GroupCommit
 from app.database.idempotency import Answer as Stored
 from app.database.idempotency import Claim
 from app.database.keys import Scope
@@ -72,6 +74,11 @@ async def _key(request: Request, key: GivenKey = None) -> str | None:
     return request_key(request, key)
 
 
+async def _together(request: Request) -> GroupCommit:
+    group: GroupCommit = request.app.state.intake
+    return group
+
+
 _ingest = needs(Scope.INGEST)
 
 
@@ -96,6 +103,7 @@ def send_events(
     caller: Asking,
     items: Annotated[Sequence[Item], Depends(_items)],
     key: Annotated[str | None, Depends(_key)],
+    together: Annotated[GroupCommit, Depends(_together)],
 ) -> Accepted | Response:
     """Every good event is durable before the answer; bad ones are listed, kept, and stop nothing."""
     bodies = [item.body for item in items]
@@ -111,14 +119,20 @@ def send_events(
         for place, why in rejections
     ]
     answer = Accepted(accepted=len(good), rejected=rejected)
-    with services.database.write() as connection:
+
+    def keep(connection: Connection) -> Stored | Claim:
         if key is not None:
             known = idempotency.claim(connection, key, b"\n".join(bodies), now=services.wall())
             if known is not Claim.OURS:
-                return told_before(known)
+                return known
             idempotency.complete(connection, key, Stored(202, answer.model_dump_json()))
         journal.append(connection, good, sender=caller.name, received_at=services.wall())
         dead_letters.keep(connection, refused, received_at=services.wall())
+        return Claim.OURS
+
+    kept = together.run(keep)
+    if kept is not Claim.OURS:
+        return told_before(kept)
     if good:
         services.bell()
     return answer

@@ -38,6 +38,8 @@ async def read_events(request: Request) -> Sequence[Item]:
         body += unzip.more(chunk) if unzip else chunk
     if unzip:
         unzip.finish()
+    if not body:
+        raise Problem(Code.INVALID_BODY, "the body is empty; send an event, an array of them, or one a line")
     return split_lines(bytes(body)) if media_type in _LINES else split_json(bytes(body))
 
 

@@ -216,14 +216,16 @@ def _of_framework(error: HTTPException) -> Problem:
 
 def _of_validation(errors: Sequence[Any]) -> Problem:
     """The fields and what is wrong with them; never what was sent, which may be anything."""
-    told = [{"field": ".".join(map(str, each["loc"])), "message": str(each["msg"])} for each in errors[:20]]
-    told = [{name: _plain(text) for name, text in each.items()} for each in told]
+    told = [
+        {"field": _plain(".".join(map(str, each["loc"]))), "message": _plain(each["msg"])}
+        for each in errors[:20]
+    ]
     first = told[0] if told else {"field": "", "message": ""}
     return Problem(Code.INVALID_REQUEST, f"{first['field']}: {first['message']}", more={"errors": told})
 
 
 def _plain(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()[:500]
+    return text.removeprefix("Value error, ").encode("utf-8", "replace").decode()[:500]
 
 
 def _of_storage(error: StorageError) -> Problem:

@@ -183,6 +183,7 @@ def upgrade() -> None:
         "schedule",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("closed_day", sa.Integer(), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_schedule"),
         comment="Due times of the clock; the scheduler only rings",

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, alert_id, alert_key
-from alerts.announcement import Announcer, Telling
-from alerts.configuration import read_configuration
-from alerts.desk import AlertDesk
-from alerts.metrics.catalogue import CATALOGUE
+from app import bootstrap
+from app.clock import Clock
 from app.database import keys
-from app.database.alerts import SqlAlertStore
 from app.database.engine import Database
-from app.database.journal import Doorbell
+from app.database.journal import Doorbell, JournalSource
 from app.database.keys import KeyRing, Scope
-from app.database.outbox import SqlOutbox
 from app.database.tables import account, metadata
 from app.http.application import create_app
 from app.http.services import Services
-from consumers.days import DAY_US, Calendar, micros, parse_instant
+from app.settings import Delivery, Settings
+from consumers.days import DAY_US, micros, parse_instant
 
 NOW = micros(parse_instant("2026-11-22T10:00:00Z"))
 TODAY = NOW // DAY_US
@@ -42,22 +40,11 @@ class Dial:
 
     now: int = NOW
 
-    def read(self) -> int:
+    def now_us(self) -> int:
         return self.now
 
-
-@dataclass
-class Readings:
-    """Answers of risk and metrics, by account."""
-
-    risks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    metric_sets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def risk(self, account_id: str) -> Mapping[str, Any] | None:
-        return self.risks.get(account_id)
-
-    def metrics(self, account_id: str) -> Mapping[str, Any] | None:
-        return self.metric_sets.get(account_id)
+    def real_us(self) -> int:
+        return self.now
 
 
 class Api:
@@ -101,36 +88,34 @@ class Api:
 
 
 class House:
-    """What is behind the application, and how tests put things into it."""
+    """What is behind the application, as the composition root makes it, and how tests put things into it."""
 
     def __init__(self, folder: Path) -> None:
         self.database = Database(f"sqlite:///{folder}/bellwether.db", busy_timeout_s=0.2)
+        # No test here cuts the power; waiting for the disk would be most of their time.
+        event.listen(self.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         metadata.create_all(self.database.engine)
+        (folder / "rules.yaml").write_text(CONFIGURATION)
         self.dial = Dial()
         self.doorbell = Doorbell()
-        self.readings = Readings()
-        self.configuration = read_configuration(CONFIGURATION, "rules.yaml", CATALOGUE)
-        self.outbox = SqlOutbox(self.database)
-        self.alerts = SqlAlertStore(self.database, self.outbox, self.dial.read)
-        self.announcer = Announcer(Telling.LIVE, destinations=["crm"])
+        settings = Settings(config=folder / "rules.yaml", delivery=Delivery.LIVE)
+        self.parts = bootstrap.House.build(settings, cast("Clock", self.dial), self.database)
+        self.outbox = self.parts.outbox
+        self.configuration = self.parts.book.configuration
 
     def services(self, **changes: Any) -> Services:
-        calendar = Calendar("UTC")
-        services = Services(
-            database=self.database,
-            keys=KeyRing(self.database),
-            now=self.dial.read,
-            wall=self.dial.read,
-            today=lambda: calendar.day_of_us(self.dial.now),
-            bell=self.doorbell.ring,
-            risk=self.readings,
-            desk=lambda connection: AlertDesk(self.alerts.within(connection), self.announcer, calendar),
-            outbox=self.outbox,
-            configuration=lambda: self.configuration,
-            reload=lambda: self.configuration,
-            loopback=True,
+        return replace(self.parts.services(bell=self.doorbell.ring), **changes)
+
+    def take_in(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Send events, and let everything follow that follows from them."""
+        body = "\n".join(json.dumps(each) for each in events)
+        answer = Api(self.services(keys=KeyRing(self.database, "x")), "x").post(
+            "/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"}
         )
-        return replace(services, **changes)
+        assert answer.json()["rejected"] == []
+        self.parts.consumer(JournalSource(self.database)).drain()
+        while self.parts.evaluator.evaluate_touched(1_000, self.dial.now).more:
+            pass
 
     def key(self, *scopes: Scope) -> str:
         with self.database.write() as connection:
@@ -167,7 +152,9 @@ class House:
         )
         after = replace(after, **changes)
         move = Move(None, after, "firing", Reason.CONDITION_TRUE, tells=True)
-        with self.alerts.transaction() as work:
+        with self.parts.alerts.transaction() as work:
             cards = work.cards([account_no])
-            work.apply([move], self.announcer.deliveries([move], cards, today=TODAY, now=at), at)
+            work.apply(
+                [move], self.parts.book.rulebook.announcer.deliveries([move], cards, today=TODAY, now=at), at
+            )
         return after

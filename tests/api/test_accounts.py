@@ -9,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alerts.metrics.catalogue import CATALOGUE
 from app.database import accounts
 from app.database.accounts import Filter, Sort
+from app.http.instants import instant
+from consumers.days import DAY_US
 from tests.api.house import NOW, TODAY, Api, House
 
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
@@ -128,8 +131,7 @@ def test_an_account_shows_dates_money_and_instants_as_text(api: Api, house: Hous
 def test_an_account_id_may_hold_anything_an_address_can_escape(
     api: Api, house: House, account_id: str
 ) -> None:
-    house.add_account(account_id)
-    house.readings.risks[account_id] = risk_of(account_id)
+    house.take_in([login("e1", account_id, NOW - DAY_US)])
     escaped = quote(account_id, safe="")
     assert api.get(f"/v1/accounts/{escaped}").json()["account_id"] == account_id
     assert api.get(f"/v1/accounts/{escaped}/risk").json()["account_id"] == account_id
@@ -156,37 +158,56 @@ def test_the_timeline_tells_every_move_newest_first(api: Api, house: House) -> N
     assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
 
 
-def test_risk_and_metrics_are_answered_in_the_promised_shape(api: Api, house: House) -> None:
-    house.readings.risks["acme"] = risk_of("acme")
-    house.readings.metric_sets["acme"] = {
-        "account_id": "acme",
-        "as_of": "2026-11-21",
-        "metrics": {"logins.change_28d": {"value": -0.25, "status": "ok", "evidence": {"current": 75}}},
-    }
-    assert api.get("/v1/accounts/acme/risk").json() == risk_of("acme")
-    assert api.get("/v1/accounts/acme/metrics").json() == house.readings.metric_sets["acme"]
+def test_the_risk_of_an_account_says_why_with_numbers(api: Api, house: House) -> None:
+    house.take_in(fading("acme"))
+    risk = api.get("/v1/accounts/acme/risk").json()
+    assert set(risk) == {
+        "account_id", "as_of", "evaluated_at", "risk_level", "health", "signals", "open_alerts", "renewal_date", "mrr"
+    }  # fmt: skip
+    assert (risk["account_id"], risk["as_of"], risk["evaluated_at"]) == (
+        "acme",
+        "2026-11-21",
+        "2026-11-22T10:00:00Z",
+    )
+    assert (risk["risk_level"], risk["renewal_date"], risk["mrr"]) == ("high", "2027-06-30", "1200.00")
+    assert risk["health"] == {"score": None, "band": "unknown", "coverage": 0, "components": {}}
+    [decline] = [signal for signal in risk["signals"] if signal["metric"] == "logins.change_28d"]
+    assert (decline["value"], decline["status"], decline["breached"]) == (-0.5, "ok", True)
+    assert (decline["threshold"], decline["rules"]) == (-0.2, ["login-decline"])
+    assert decline["evidence"]
+    assert "login-decline" in [alert["rule"] for alert in risk["open_alerts"]]
 
 
-def risk_of(account_id: str) -> dict[str, Any]:
+def test_every_metric_of_an_account_has_a_value_a_status_and_evidence(api: Api, house: House) -> None:
+    house.take_in(fading("acme"))
+    answer = api.get("/v1/accounts/acme/metrics").json()
+    assert (answer["account_id"], answer["as_of"]) == ("acme", "2026-11-21")
+    assert set(answer["metrics"]) == set(CATALOGUE)
+    assert answer["metrics"]["logins.change_28d"]["value"] == -0.5
+    for name, metric in answer["metrics"].items():
+        assert (metric["value"] is None) == (metric["status"] != "ok"), name
+
+
+def login(event_id: str, account_id: str, at: int, user_id: str = "u1") -> dict[str, Any]:
     return {
+        "id": event_id,
+        "type": "user.login",
         "account_id": account_id,
-        "as_of": "2026-11-21",
-        "evaluated_at": "2026-11-22T10:00:00Z",
-        "risk_level": "high",
-        "health": {"score": None, "band": "unknown", "coverage": 0, "components": {}},
-        "signals": [
-            {
-                "metric": "logins.change_28d",
-                "value": -0.25,
-                "status": "ok",
-                "rules": ["login-decline"],
-                "breached": True,
-                "threshold": -0.2,
-                "gap": -0.05,
-                "evidence": {"current": 75, "previous": 100},
-            }
-        ],
-        "open_alerts": [],
-        "renewal_date": "2027-01-31",
-        "mrr": "1200.00",
+        "user_id": user_id,
+        "occurred_at": instant(at),
     }
+
+
+def fading(account_id: str) -> list[dict[str, Any]]:
+    """Two logins a day for four weeks, then one a day for four more; a contract worth 1,200 a month until next June."""
+    days = [(age, number) for age in range(1, 57) for number in range(2 if age > 28 else 1)]
+    events = [
+        login(f"{account_id}-{age}-{number}", account_id, NOW - age * DAY_US, f"u{number}")
+        for age, number in days
+    ]
+    # Seen a day earlier than the windows begin, so that there is history enough.
+    events.append(login(f"{account_id}-first", account_id, NOW - 60 * DAY_US))
+    common = {"account_id": account_id, "occurred_at": instant(NOW - 60 * DAY_US)}
+    worth = {"mrr": "1200.00", "currency": "EUR", "renewal_date": "2027-06-30"}
+    events.append({**common, "id": f"{account_id}-mrr", "type": "subscription.changed", "data": worth})
+    return events

@@ -102,6 +102,12 @@ def test_nothing_sent_is_nothing_accepted(api: Api) -> None:
         assert answer.json() == {"accepted": 0, "rejected": []}
 
 
+def test_no_body_at_all_is_a_mistake(house: House, api: Api) -> None:
+    answer = api.post("/v1/events")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_body")
+    assert journalled(house) == []
+
+
 def test_the_sender_of_an_event_is_the_name_of_its_key(house: House) -> None:
     Api(house.services(), house.key(Scope.INGEST)).post("/v1/events", json=login(1))
     chunk = JournalSource(house.database).poll(10, 0)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -22,55 +20,33 @@ from schemathesis.specs.openapi.checks import (
 from alerts.alert import alert_id, alert_key
 from app.database.keys import Scope
 from app.http.application import create_app, describe
+from app.web import WebServer
 from tests.api.house import House
-from tests.api.test_accounts import risk_of
+from tests.api.test_accounts import fading
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-class Running:
-    """The application on a free port, in a thread."""
-
-    def __init__(self, app: Any) -> None:
-        config = uvicorn.Config(app, port=0, log_config=None, ws="none", lifespan="off", access_log=False)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run)
-        self._started = threading.Event()
-
-    def __enter__(self) -> str:
-        original = self._server.startup
-
-        async def startup(*args: Any, **given: Any) -> None:
-            await original(*args, **given)
-            self._started.set()
-
-        self._server.startup = startup  # type: ignore[method-assign]
-        self._thread.start()
-        assert self._started.wait(30)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_context: Any, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A running service that knows one account with one alert: its address and a key for everything."""
+    """A running service that knows one account that fades: its address and a key for everything."""
     house = House(Path(tmp_path_factory.mktemp("running")))
-    number = house.add_account("acme", name="Acme")
-    house.add_alert(number, "acme")
-    house.readings.risks["acme"] = risk_of("acme")
-    house.readings.metric_sets["acme"] = {"account_id": "acme", "as_of": "2026-11-21", "metrics": {}}
+    house.take_in(fading("acme"))
     key = house.key(Scope.ADMIN)
-    with Running(create_app(house.services(loopback=False))) as url:
-        yield url, key
+    server = WebServer(create_app(house.services(loopback=False)), "127.0.0.1", 0)
+    server.start()
+    yield server.url, key
+    server.stop()
     house.database.close()
 
 
 def description() -> Any:
-    """As served, with the one alert as the example of an alert's id."""
+    """As served, with the one alert that opens as the example of an alert's id."""
     described = copy.deepcopy(describe())
     for path, item in described["paths"].items():
         for operation in item.values():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert
+from structlog.testing import capture_logs
 
 from app.database import journal
 from app.database.keys import Scope
@@ -200,7 +201,11 @@ def test_a_fault_of_ours_shows_nothing_of_the_inside(house: House) -> None:
 
         metrics = risk
 
-    answer = Api(house.services(risk=Broken())).get("/v1/accounts/acme/risk")
+    with capture_logs() as logged:
+        answer = Api(house.services(risk=Broken())).get("/v1/accounts/acme/risk")
+    assert [(entry["event"], entry["request_id"]) for entry in logged] == [
+        ("request failed", answer.headers["x-request-id"])
+    ]
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
     assert answer.json()["request_id"] in answer.json()["detail"]

@@ -94,7 +94,9 @@ class MemoryGround:
         self.store.content.positions[partition] = Position(behind, updated_at)
 
     def alerts(self) -> Sequence[Alert]:
-        return sorted(self.store.content.alerts.values(), key=lambda each: (each.rule, each.account_no, each.episode))
+        return sorted(
+            self.store.content.alerts.values(), key=lambda each: (each.rule, each.account_no, each.episode)
+        )
 
     def history(self) -> Sequence[tuple[str, int, str]]:
         return sorted((move.after.id, move.after.seq, move.kind) for move, _ in self.store.content.history)
@@ -145,7 +147,9 @@ class SqlGround:
     def behind(self, partition: str, behind: bool, updated_at: int) -> None:
         with self.database.write() as connection:
             values = {"behind": behind, "updated_at": updated_at}
-            moved = connection.execute(update(position).where(position.c.partition == partition).values(**values))
+            moved = connection.execute(
+                update(position).where(position.c.partition == partition).values(**values)
+            )
             if not moved.rowcount:
                 connection.execute(insert(position).values(partition=partition, next=1, **values))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from app.database import migrate
@@ -73,6 +74,12 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
     migrate.check(database)
 
 
+def test_the_version_is_the_one_that_alembic_reads(database: Database) -> None:
+    migrate.upgrade(database)
+    with database.read() as connection:
+        assert migrate.current(database) == MigrationContext.configure(connection).get_current_revision()
+
+
 def test_no_schema_is_refused_with_the_command_and_without_making_a_file(database: Database) -> None:
     with pytest.raises(ConfigurationError, match="run: bellwether db upgrade"):
         migrate.check(database)
@@ -124,4 +131,5 @@ def test_revisions_are_one_line_of_descent_that_goes_up_and_down() -> None:
             "downgrade",
         }
         previous = named["revision"]
-    assert previous == migrate.head()
+    scripts = ScriptDirectory(str(Path(migrate.__file__).parents[2] / "migrations"))
+    assert previous == migrate.head() == scripts.get_current_head()

@@ -1,0 +1,99 @@
+"""`make bench`: how fast ingest and the sweep are, as ratios within one run.
+
+Machines differ and drift, so nothing here passes or fails. Jobs take turns, three rounds each, in processes of their
+own; what is printed are medians, and ratios within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.generate import logins
+
+HERE = Path(__file__).parent
+JOBS = ("decode", "naive", "bellwether")
+
+
+def run(module: str, *arguments: object) -> dict[str, Any]:
+    """One job in its own process."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=HERE.parent)
+    result: dict[str, Any] = json.loads(answer.stdout)
+    return result
+
+
+def rate(result: dict[str, Any]) -> float:
+    """Events a second over the whole job."""
+    return float(result["events"] / result["seconds"])
+
+
+def quarters(result: dict[str, Any]) -> float:
+    """The rate of the last quarter of the events over that of the first, at the nearest batch ends."""
+    marks, events = [(0, 0.0), *result["marks"]], result["events"]
+    first = min(marks[1:], key=lambda mark: abs(mark[0] - events / 4))
+    late = min(marks, key=lambda mark: abs(mark[0] - events * 3 / 4))
+    last = marks[-1]
+    return float((last[0] - late[0]) / (last[1] - late[1]) / (first[0] / first[1]))
+
+
+def ingest(events: int, rounds: int, folder: Path) -> None:
+    """Print the table of file ingest."""
+    path = logins(HERE / "data" / f"logins-{events}.ndjson", events=events)
+    results: dict[str, list[dict[str, Any]]] = {job: [] for job in JOBS}
+    for number in range(rounds):
+        for job in JOBS:
+            database = folder / f"{job}-{number}.db"
+            results[job].append(run("ingest", job, path, database))
+            for each in folder.glob(f"{database.name}*"):
+                each.unlink()
+    if any(result["events"] != events for each in results.values() for result in each):
+        raise SystemExit("a job lost events: its figures mean nothing")
+    print(f"file ingest, {events:,} logins of 2,000 accounts and 200,000 users, medians of {rounds} rounds")
+    print(f"{'':12}{'events/s':>12}{'x naive':>10}{'x decode':>10}{'last/first quarter':>20}{'peak MB':>9}")
+    for job in JOBS:
+        mine = results[job]
+        ratio = {
+            other: statistics.median(rate(a) / rate(b) for a, b in zip(mine, results[other], strict=True))
+            for other in ("naive", "decode")
+        }
+        last = f"{statistics.median(map(quarters, mine)):.2f}" if job == "bellwether" else "-"
+        print(
+            f"{job:12}{statistics.median(map(rate, mine)):>12,.0f}{ratio['naive']:>10.2f}{ratio['decode']:>10.2f}"
+            f"{last:>20}{max(each['peak_mb'] for each in mine):>9}"
+        )
+
+
+def sweep(sizes: list[int], folder: Path) -> None:
+    """Print the table of the sweep."""
+    print("day close at rest, all shipped rules, 50 users an account, median of 5")
+    print(f"{'accounts':>10}{'open alerts':>13}{'seconds':>10}{'µs/account':>12}{'peak MB':>9}")
+    for size in sizes:
+        result = run("sweep", size, folder)
+        each = result["seconds"] / size * 1e6
+        print(f"{size:>10,}{result['alerts']:>13,}{result['seconds']:>10.3f}{each:>12.2f}{result['peak_mb']:>9}")
+
+
+def main() -> None:
+    """Both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["ingest", "sweep"], default=["ingest", "sweep"])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bellwether-bench-") as folder:
+        if "ingest" in chosen.what:
+            ingest(chosen.events, chosen.rounds, Path(folder))
+        if "sweep" in chosen.what:
+            sweep(chosen.accounts, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

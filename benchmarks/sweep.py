@@ -1,0 +1,52 @@
+"""A day's close over a portfolio at rest: read, measure, judge by every shipped rule, find what moves.
+
+``python -m benchmarks.sweep ACCOUNTS FOLDER`` prints one JSON object. The first close opens the alerts that are there,
+the second has evaluated everything before; what is measured is the median of the next five.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from app.bootstrap import House
+from app.clock import Clock
+from app.settings import Settings
+from benchmarks.portfolio import build
+
+DAY = 20_600
+NOW = ((DAY + 1) * 86_400 + 3_600) * 1_000_000
+
+
+def main() -> None:
+    """Build, settle, measure."""
+    accounts, folder = int(sys.argv[1]), Path(sys.argv[2])
+    path = folder / f"sweep-{accounts}.db"
+    database = build(path, accounts=accounts, day=DAY)
+    settings = Settings(database_url=f"sqlite:///{path}", delivery="off")
+    house = House.build(settings, Clock(NOW), database)
+    opened = house.evaluator.close_day(DAY, NOW)
+    house.evaluator.close_day(DAY, NOW)
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        house.evaluator.close_day(DAY, NOW)
+        took.append(time.perf_counter() - began)
+    print(
+        json.dumps(
+            {
+                "accounts": accounts,
+                "alerts": opened.moves["firing"],
+                "seconds": statistics.median(took),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""Leases and the schedule in a real database, and the clockwork that stands on them, in virtual time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.alert import Reason, Severity
+from alerts.announcement import Announcer, Telling
+from alerts.evaluation import Evaluator, Rulebook
+from alerts.metrics.catalogue import CATALOGUE
+from alerts.rules.condition import Condition
+from alerts.rules.rule import Rule
+from alerts.rules.title import Title
+from app.database.engine import Database
+from app.database.leases import Lease, SqlLeases
+from app.database.schedule import DayClose, SqlSchedule
+from app.database.tables import metadata
+from app.scheduler import LEASE_US, Clockwork, Doorbell, LeaseLost
+from consumers.days import DAY_US, Calendar
+from consumers.facts import Profile
+from tests.contract.alert_grounds import SqlGround
+
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+DAY = 20_779
+MIDNIGHT = DAY * DAY_US  # the day before has just closed
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[SqlGround]:
+    ground = SqlGround(tmp_path)
+    yield ground
+    ground.database.close()
+
+
+@pytest.fixture
+def leases(ground: SqlGround) -> SqlLeases:
+    return SqlLeases(ground.database)
+
+
+# --- leases
+
+
+def test_a_lease_has_one_holder_until_it_ends_or_is_given_back(leases: SqlLeases) -> None:
+    mine = leases.acquire("clock", "ana", 0, 30)
+    assert mine is not None
+    assert leases.acquire("clock", "ben", 29, 30) is None
+    assert leases.acquire("clock", "ben", 30, 30) is not None
+    leases.release(mine)  # it is no longer mine to give
+    assert leases.acquire("clock", "ana", 31, 30) is None
+
+
+def test_given_back_it_is_free_at_once(leases: SqlLeases) -> None:
+    mine = leases.acquire("clock", "ana", 0, 30)
+    assert mine is not None
+    assert leases.held("clock", 1)
+    leases.release(mine)
+    assert not leases.held("clock", 1)
+    assert leases.acquire("clock", "ben", 1, 30) is not None
+
+
+def test_renewed_in_time_it_is_kept_too_late_it_is_lost(leases: SqlLeases) -> None:
+    mine = leases.acquire("clock", "ana", 0, 30)
+    assert mine is not None
+    kept = leases.renew(mine, 20, 30)
+    assert kept is not None
+    assert kept.until == 50
+    assert leases.renew(kept, 50, 30) is None
+
+
+def test_leases_of_different_names_know_nothing_of_each_other(leases: SqlLeases) -> None:
+    assert leases.acquire("clock", "ana", 0, 30)
+    assert leases.acquire("pruning", "ben", 0, 30)
+
+
+def test_of_six_that_ask_at_once_one_gets_it(leases: SqlLeases) -> None:
+    start, got = threading.Barrier(6), []
+
+    def ask(name: str) -> None:
+        start.wait()
+        if leases.acquire("clock", name, 0, 30):
+            got.append(name)
+
+    threads = [threading.Thread(target=ask, args=(f"process-{no}",)) for no in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["acquire", "renew", "release"]), st.sampled_from("abc"), st.integers(0, 20)
+        ),
+        max_size=30,
+    )
+)
+@settings(max_examples=15, deadline=None)
+def test_never_two_believe_that_they_hold_it(
+    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str, int]]
+) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('leases') / 'bellwether.db'}")
+    metadata.create_all(database.engine)
+    leases, now = SqlLeases(database), 0
+    believed: dict[str, Lease | None] = {}
+    for act, name, wait in acts:
+        now += wait
+        mine = believed.get(name)
+        if act == "acquire":
+            believed[name] = leases.acquire("clock", name, now, 10)
+        elif mine is not None and act == "renew":
+            believed[name] = leases.renew(mine, now, 10)
+        elif mine is not None:
+            leases.release(mine)
+            believed[name] = None
+        assert sum(held is not None and held.until > now for held in believed.values()) <= 1
+    database.close()
+
+
+# --- the schedule
+
+
+def test_a_day_is_closed_once_and_never_after_a_later_one(ground: SqlGround) -> None:
+    schedule = SqlSchedule(ground.database)
+    assert schedule.day_close() is None
+    assert schedule.closed(100, 5, 7)
+    assert not schedule.closed(100, 6, 8)
+    assert not schedule.closed(99, 6, 8)
+    assert schedule.day_close() == DayClose(100, 7)
+    assert schedule.closed(103, 6, 9)
+    assert schedule.day_close() == DayClose(103, 9)
+
+
+# --- the clockwork
+
+
+class Clocks:
+    """The real clock of all processes, turned by hand; ``then`` happens at the read that it is set for."""
+
+    def __init__(self) -> None:
+        self.real = 1_000 * SECOND
+        self.reads = 0
+        self.then: dict[int, Callable[[], object]] = {}
+
+    def read(self) -> int:
+        self.reads += 1
+        self.then.pop(self.reads, lambda: None)()
+        return self.real
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+def clockwork(
+    ground: SqlGround, clocks: Clocks, zone: str = "UTC", *, for_us: int = 0, batch: int = 100
+) -> Clockwork:
+    short = Rule(
+        "short-term",
+        Condition.parse("account.term_months < 6", CATALOGUE),
+        Title.parse("Short", CATALOGUE),
+        Severity.HIGH,
+        for_us=for_us,
+    )
+    book = Rulebook((short,), Announcer(Telling.LIVE, ("crm",)))
+    calendar = Calendar(zone)
+    evaluator = Evaluator(ground.store, lambda: book, calendar, sweep_accounts=batch)
+    return Clockwork(
+        evaluator, SqlSchedule(ground.database), SqlLeases(ground.database), calendar, clocks.read
+    )
+
+
+def test_a_day_closes_at_midnight_and_once(ground: SqlGround, clocks: Clocks) -> None:
+    work = clockwork(ground, clocks)
+    assert work.tick(MIDNIGHT - HOUR).closed_day == DAY - 2  # the first start catches up
+    assert work.tick(MIDNIGHT - 1).closed_day is None
+    assert work.tick(MIDNIGHT).closed_day == DAY - 1
+    assert work.tick(MIDNIGHT + SECOND).closed_day is None
+    assert work.tick(MIDNIGHT + DAY_US).closed_day == DAY
+
+
+def test_a_day_closes_at_the_organisations_midnight_also_when_the_clocks_change(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    work, calendar = clockwork(ground, clocks, "Europe/Berlin"), Calendar("Europe/Berlin")
+    short_day = calendar.parse_day("2026-03-29")  # 23 hours long
+    work.tick(calendar.start_us(short_day))
+    assert work.tick(calendar.start_us(short_day) + 23 * HOUR - 1).closed_day is None
+    assert work.tick(calendar.start_us(short_day) + 23 * HOUR).closed_day == short_day
+
+
+def test_after_a_downtime_only_the_newest_day_is_closed(ground: SqlGround, clocks: Clocks) -> None:
+    clockwork(ground, clocks).tick(MIDNIGHT)
+    later = clockwork(ground, clocks)
+    clocks.real += 10 * LEASE_US
+    assert later.tick(MIDNIGHT + 6 * DAY_US + HOUR).closed_day == DAY + 5
+    assert later.tick(MIDNIGHT + 6 * DAY_US + 2 * HOUR).closed_day is None
+
+
+def test_days_missed_in_a_downtime_count_for_the_hold(ground: SqlGround, clocks: Clocks) -> None:
+    ground.account("acme", Profile(term_months=3))
+    work = clockwork(ground, clocks)
+    work.tick(MIDNIGHT)
+    ground.account("acme", Profile(term_months=-1))
+    work.tick(MIDNIGHT + DAY_US)
+    work.tick(MIDNIGHT + 27 * DAY_US)
+    assert ground.alerts()[0].open
+    work.tick(MIDNIGHT + 28 * DAY_US)
+    assert ground.alerts()[0].reason is Reason.CANNOT_TELL
+
+
+def test_silence_is_found_when_a_for_runs_out(ground: SqlGround, clocks: Clocks) -> None:
+    ground.account("acme", Profile(term_months=3))
+    work = clockwork(ground, clocks, for_us=3 * HOUR)
+    work.tick(MIDNIGHT)
+    assert not work.tick(MIDNIGHT + 3 * HOUR - 1).summary.moves
+    assert work.tick(MIDNIGHT + 3 * HOUR).summary.moves == {"firing": 1}
+
+
+def test_one_process_has_the_clock_and_another_follows_when_it_is_gone(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    first, second = clockwork(ground, clocks), clockwork(ground, clocks)
+    assert first.tick(MIDNIGHT).holding
+    assert not second.tick(MIDNIGHT + DAY_US).holding
+    clocks.real += LEASE_US  # the first was killed
+    assert second.tick(MIDNIGHT + DAY_US).closed_day == DAY
+    assert not first.tick(MIDNIGHT + DAY_US).holding
+
+
+def test_an_orderly_end_hands_the_clock_over_at_once(ground: SqlGround, clocks: Clocks) -> None:
+    first, second = clockwork(ground, clocks), clockwork(ground, clocks)
+    first.tick(MIDNIGHT)
+    first.stop()
+    assert second.tick(MIDNIGHT).holding
+
+
+def test_a_clock_that_keeps_ticking_keeps_the_lease(ground: SqlGround, clocks: Clocks) -> None:
+    first, second = clockwork(ground, clocks), clockwork(ground, clocks)
+    for _ in range(120):
+        assert first.tick(MIDNIGHT).holding
+        assert not second.tick(MIDNIGHT).holding
+        clocks.real += SECOND
+
+
+def test_a_real_clock_set_back_does_not_make_a_lease_last(ground: SqlGround, clocks: Clocks) -> None:
+    first, second = clockwork(ground, clocks), clockwork(ground, clocks)
+    first.tick(MIDNIGHT)
+    clocks.real -= 3_600 * SECOND // 4
+    assert first.tick(MIDNIGHT).holding
+    clocks.real += LEASE_US  # and then it was killed
+    assert second.tick(MIDNIGHT).holding
+
+
+def test_a_moment_of_judgement_that_stands_still_ticks_on(ground: SqlGround, clocks: Clocks) -> None:
+    work = clockwork(ground, clocks)
+    for turn in range(100):
+        tick = work.tick(MIDNIGHT)
+        assert (tick.holding, tick.closed_day) == (True, DAY - 1 if turn == 0 else None)
+        clocks.real += SECOND
+
+
+def test_a_clock_taken_over_in_the_middle_of_a_close_leaves_the_day_to_the_other(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    first, second = clockwork(ground, clocks, batch=2), clockwork(ground, clocks, batch=2)
+    first.tick(MIDNIGHT - DAY_US)
+    for no in range(6):
+        ground.account(f"account-{no}", Profile(term_months=3))
+    rival = []
+
+    def stall() -> None:
+        clocks.real += LEASE_US
+        rival.append(second.tick(MIDNIGHT))
+
+    clocks.then[clocks.reads + 2] = (
+        stall  # the first read of a tick is before its work, the second after a batch
+    )
+    with pytest.raises(LeaseLost):
+        first.tick(MIDNIGHT)
+    assert [tick.closed_day for tick in rival] == [DAY - 1]
+    assert len(ground.alerts()) == 6
+    assert first.tick(MIDNIGHT).holding is False
+
+
+# --- the doorbell
+
+
+class Rings:
+    """A clockwork that counts, and may fail."""
+
+    def __init__(self, answer: Callable[[], None] = lambda: None) -> None:
+        self.rung = threading.Semaphore(0)
+        self.stopped = False
+        self._answer = answer
+
+    def tick(self, now: int) -> object:
+        self.rung.release()
+        self._answer()
+        return type("Tick", (), {"closed_day": None})()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_the_doorbell_rings_at_once_and_goes_on_and_gives_back_at_its_end() -> None:
+    rings = Rings()
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell.start()
+    assert rings.rung.acquire(timeout=5)
+    assert rings.rung.acquire(timeout=5)
+    bell.stop()
+    assert rings.stopped
+
+
+def test_whatever_goes_wrong_at_one_ring_the_next_one_comes() -> None:
+    def fail() -> None:
+        raise RuntimeError("anything")
+
+    rings = Rings(fail)
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell.start()
+    assert rings.rung.acquire(timeout=5)
+    assert rings.rung.acquire(timeout=5)
+    bell.stop()
