@@ -21,7 +21,7 @@ from consumers.days import Calendar
 from consumers.facts import PROFILE_FIELDS
 from consumers.fold import Delta
 from consumers.history import History
-from consumers.state import AccountState
+from consumers.state import AccountState, merge_states
 from consumers.windows import KEPT_DAYS, NEVER
 
 _DAY_FIELDS = [name for name, _ in PROFILE_FIELDS if name.endswith("_day")]
@@ -39,6 +39,12 @@ class Stretch:
 
     portfolio: Portfolio
     closes: Sequence[tuple[int, slice]]
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts were known at the end."""
+        last = self.closes[-1][1]
+        return int(last.stop - last.start)
 
 
 class Past:
@@ -67,11 +73,16 @@ class Past:
             yield self._stretch(rows)
 
     def _fold(self, deltas: Mapping[str, Delta]) -> None:
-        for account_id, delta in deltas.items():
-            column = self._columns.get(account_id)
-            if column is None:
-                column = self._columns[account_id] = _Column(AccountState(account_id))
-            column.merge(delta, self._calendar)
+        for account_id in deltas:
+            if account_id not in self._columns:
+                self._columns[account_id] = _Column(AccountState(account_id))
+        moved = [self._columns[account_id] for account_id in deltas]
+        merge_states(
+            [(column.state, *delta) for column, delta in zip(moved, deltas.values(), strict=True)],
+            self._calendar,
+        )
+        for column in moved:
+            column.refresh()
 
     def _stretch(self, rows: _Rows) -> Stretch:
         as_of = rows.closes[-1][0]
@@ -93,14 +104,14 @@ class _Column:
     login_maps: bytes = b""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
-    def merge(self, delta: Delta, calendar: Calendar) -> None:
+    def refresh(self) -> None:
+        """Take up what has changed."""
         state = self.state
-        state.merge(delta.activity, delta.facts, calendar)
         if state.news is not None:
             self.attributes = state.news.attributes
-        state.new_users, state.news = False, None
+        state.settle()
         self.profile, self.days = state.profile.blob(), state.days.blob()
-        self.cells, self.login_maps = bytes(state.users.cells), bytes(state.users.login_maps)
+        self.cells, self.login_maps = bytes(state.users.cells), state.users.login_maps.tobytes()
 
 
 @dataclass(slots=True)

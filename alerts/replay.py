@@ -8,6 +8,7 @@ a live run agree.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def replay(
     """
     summary = Summary() if summary is None else summary
     history = read_history(bodies, calendar, now_us=now_us, is_internal=is_internal)
-    summary.totals, summary.accounts = history.totals, len(history.accounts)
+    summary.totals = history.totals
     span = history.span
     if span is None:
         return
@@ -98,6 +99,7 @@ def replay(
     summary.last_day = span[1] if until is None else until
     judge = _Judge(rules, calendar)
     for stretch in Past(history, calendar).stretches(summary.first_day, summary.last_day):
+        summary.accounts = stretch.accounts
         for _, lines in judge.closes(stretch):
             for line in lines:
                 (summary.opened if line.event == "opened" else summary.resolved)[line.rule] += 1
@@ -135,7 +137,8 @@ class _Case:
     settled: set[int] = field(default_factory=set)  # of those, the ones that fire with no timer running
     readings: Readings = field(init=False)
     judgement: Judgement = field(init=False)
-    true: BoolArray = field(init=False)
+    churned: BoolArray = field(init=False)
+    true_rows: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         rule = self.rule
@@ -146,13 +149,15 @@ class _Case:
     def read(self, readings: Readings) -> None:
         """Judge a whole stretch of days at once."""
         self.readings, self.judgement = readings, self.rule.judge(readings)
-        self.true = (self.judgement.verdict == _TRUE) & ~readings.portfolio.churned
+        self.churned = readings.portfolio.churned
+        true = (self.judgement.verdict == _TRUE) & ~self.churned
+        self.true_rows = np.flatnonzero(true).tolist()
 
     def close(self, rows: slice, occasion: Occasion) -> Iterator[LedgerLine]:
         """Move the alerts of the accounts where one may move, on the day whose close is in ``rows``."""
-        true = self.true[rows]
-        places = set(np.flatnonzero(true).tolist()) - self.settled
-        places.update([place for place in self.open if not true[place]])
+        true = self.true_rows[slice(*(bisect_left(self.true_rows, row) for row in (rows.start, rows.stop)))]
+        holds = {row - rows.start for row in true}
+        places = (holds - self.settled) | (self.open - holds)
         for place in places:
             row = rows.start + place
             account_id = self.readings.portfolio.account_ids[row]
@@ -186,7 +191,7 @@ class _Case:
             clear=None if judgement.clear is None else Verdict(int(judgement.clear[row])),
             because_not_applicable=bool(judgement.because_not_applicable[row]),
             stale=bool(judgement.stale[row]),
-            churned=bool(self.readings.portfolio.churned[row]),
+            churned=bool(self.churned[row]),
         )
 
     def _metrics(self, row: int) -> dict[str, Any]:

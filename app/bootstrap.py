@@ -180,6 +180,7 @@ def consumer(
     database: Database,
     source: Source,
     heard: Callable[[Handled], None],
+    *,
     batch: int | None = None,
 ) -> ConsumerLoop:
     """A loop over one of several files, for the command line: what it touches waits for :func:`judge`."""

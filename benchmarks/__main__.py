@@ -77,7 +77,9 @@ def sweep(sizes: list[int], folder: Path) -> None:
     for size in sizes:
         result = run("sweep", size, folder)
         each = result["seconds"] / size * 1e6
-        print(f"{size:>10,}{result['alerts']:>13,}{result['seconds']:>10.3f}{each:>12.2f}{result['peak_mb']:>9}")
+        print(
+            f"{size:>10,}{result['alerts']:>13,}{result['seconds']:>10.3f}{each:>12.2f}{result['peak_mb']:>9}"
+        )
 
 
 def main() -> None:

@@ -11,14 +11,18 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 56
 
 
-def logins(path: Path, *, events: int, accounts: int = 2_000, users: int = 200_000, seed: int = 20261122) -> Path:
+def logins(
+    path: Path, *, events: int, accounts: int = 2_000, users: int = 200_000, seed: int = 20261122
+) -> Path:
     """Write ``events`` logins as NDJSON, about 190 bytes each. Kept if it is there already."""
     if path.exists():
         return path
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, accounts + 1)
     share /= share.sum()
-    seats = np.maximum(1, np.round(share * users)).astype(np.int64)  # the largest accounts have the most users
+    seats = np.maximum(1, np.round(share * users)).astype(
+        np.int64
+    )  # the largest accounts have the most users
     account = rng.choice(accounts, size=events, p=share)
     # Within an account a few users log in often: the square of a uniform number leans towards the first ones.
     user = (rng.random(events) ** 2 * seats[account]).astype(np.int64)

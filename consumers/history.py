@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from consumers.days import LATEST, Calendar, micros
 from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch
-from consumers.events import ACTIVITY, FAMILY, Event, UserLogin
+from consumers.events import ACTIVITY, FAMILY, Event, FeatureUsed, SessionEnded, UserLogin
 from consumers.facts import Fact
 from consumers.fold import Delta, fact_of
 from consumers.pipeline import Totals
@@ -40,7 +40,7 @@ class History:
     """De-duplicated events by day. ``first_days`` has the first day of each family of events."""
 
     totals: Totals
-    accounts: Sequence[str]
+    accounts: Sequence[str]  # all that were named, also by a copy that does not stand
     first_days: Mapping[str, int]
     _users: Sequence[str]
     _account_of: NDArray[np.int32]  # of each user
@@ -156,10 +156,10 @@ class _Columns:
         kinds = np.frombuffer(self.kinds, dtype=np.int8)
         subjects = np.frombuffer(self.subjects, dtype=np.int32)
         first_days: dict[str, int] = {}
-        for number, kind in enumerate(_TYPES):
-            family, seen = FAMILY[kind], days[stands & (kinds == number)]
-            if family is not None and len(seen):
-                first_days[family] = min(int(seen.min()), first_days.get(family, int(seen.min())))
+        for number in np.unique(kinds[stands]).tolist():
+            family, first = FAMILY[_TYPES[number]], int(days[stands & (kinds == number)].min())
+            if family is not None:
+                first_days[family] = min(first, first_days.get(family, first))
         moves = stands & _IS_ACTIVITY[kinds]
         packed = days[moves] << 33 | subjects[moves].astype(np.int64) << 1 | (kinds[moves] == _LOGIN)
         activity, counts = np.unique(packed, return_counts=True)
@@ -189,15 +189,14 @@ class _Columns:
         if account is None:
             account = self.accounts[event.account_id] = len(self.accounts)
             self.users_of.append({})
-        if type(event) not in ACTIVITY:
+        if not isinstance(event, UserLogin | FeatureUsed | SessionEnded):
             self.facts[index] = fact_of(event)
             return account
         users = self.users_of[account]
-        user_id = event.user_id or ""
-        user = users.get(user_id)
+        user = users.get(event.user_id)
         if user is None:
-            user = users[user_id] = len(self.users)
-            self.users.append(user_id)
+            user = users[event.user_id] = len(self.users)
+            self.users.append(event.user_id)
             self.account_of.append(account)
         return user
 

@@ -18,7 +18,7 @@ from consumers.dedup import SeenIds, Segment
 from consumers.events import ACTIVITY, Event
 from consumers.fold import Folded, fold
 from consumers.source import Chunk
-from consumers.state import AccountState
+from consumers.state import AccountState, merge_states
 from consumers.store import Rejected, WindowStore, WindowTransaction
 from consumers.windows import KEPT_DAYS
 
@@ -88,7 +88,9 @@ class Pipeline:
             totals.rejected[rejection.reason] += 1
         is_internal = self._internal()
         if is_internal is not None:
-            outsiders = [each for each in events if type(each) not in ACTIVITY or not is_internal(_user_of(each))]
+            outsiders = [
+                each for each in events if type(each) not in ACTIVITY or not is_internal(_user_of(each))
+            ]
             totals.internal = len(events) - len(outsiders)
             events = outsiders
         hashes, contents = hash_batch(events)
@@ -141,12 +143,11 @@ class Pipeline:
 
 def merged(folded: Folded, known: Mapping[str, AccountState], calendar: Calendar) -> list[AccountState]:
     """The accounts of a batch after it: known ones changed in place, new ones made."""
-    accounts = []
-    for account_id, delta in folded.deltas.items():
-        state = known.get(account_id) or AccountState(account_id)
-        state.merge(delta.activity, delta.facts, calendar)
-        accounts.append(state)
-    return accounts
+    states = [known.get(account_id) or AccountState(account_id) for account_id in folded.deltas]
+    merge_states(
+        [(state, *delta) for state, delta in zip(states, folded.deltas.values(), strict=True)], calendar
+    )
+    return states
 
 
 def _user_of(event: Event) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from consumers.days import Calendar
 from consumers.facts import Fact, Profile, State, derive, merge_facts
-from consumers.windows import KEPT_DAYS, NEVER, Activity, DayCounts, Users, union
+from consumers.windows import KEPT_DAYS, NEVER, Activity, DayCounts, Users, merge_users, union
 
 
 class _Usage(msgspec.Struct, array_like=True):
@@ -64,13 +64,18 @@ class AccountState:
 
     def merge(self, activity: Activity, facts: Sequence[Fact], calendar: Calendar) -> None:
         """Fold one batch's activity and facts in."""
+        merge_states([(self, activity, facts)], calendar)
+
+    def take_in(self, activity: Activity, facts: Sequence[Fact], new_users: bool, calendar: Calendar) -> None:
+        """Fold in all but the users' days, which :func:`merge_states` has folded in already."""
+        self.new_users |= new_users
         if activity.users:
             self._merge_activity(activity)
         if activity.features or activity.sessions:
             self._merge_usage(activity)
         if facts:
             self._merge_facts(facts, calendar)
-        elif self.new_users and self.facts_blob:
+        elif new_users and self.facts_blob:
             marks = _facts_decoder.decode(self.facts_blob).marks
             if marks:
                 self.users.mark(marks)
@@ -86,9 +91,7 @@ class AccountState:
         for day, count in activity.logins.items():
             self.days.add(day, count)
         profile.ring_day = self.days.newest
-        if self.users.merge(activity.users):
-            self.new_users = True
-        profile.last_day = max(profile.last_day, max(cell[0] for cell in activity.users.values()))
+        profile.last_day = max(profile.last_day, *(cell[0] for cell in activity.users.values()))
         if profile.first_day == NEVER or activity.first_day < profile.first_day:
             profile.first_day = activity.first_day
 
@@ -121,6 +124,13 @@ class AccountState:
     def details(self, calendar: Calendar) -> dict[str, Any]:
         """Names behind the profile, for evidence: champions, seats by subscription."""
         return derive(self.facts(), calendar).details
+
+
+def merge_states(work: Sequence[tuple[AccountState, Activity, Sequence[Fact]]], calendar: Calendar) -> None:
+    """Fold a batch into its accounts, each of which may come once."""
+    new = merge_users([(state.users, activity.users) for state, activity, _ in work])
+    for (state, activity, facts), new_users in zip(work, new, strict=True):
+        state.take_in(activity, facts, new_users, calendar)
 
 
 def encode_ids(ids: Sequence[str]) -> bytes:

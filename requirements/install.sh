@@ -27,7 +27,7 @@ find_python() {
     exit 2
 }
 
-with_uv() { [ -z "${BELLWETHER_NO_UV:-}" ] && command -v uv >/dev/null 2>&1; }
+with_uv() { [ -z "${INSTALL_WITHOUT_UV:-}" ] && command -v uv >/dev/null 2>&1; }
 
 sound() { # has the venv a Python that runs, and somebody to install into it?
     [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python" &&

@@ -63,7 +63,7 @@ def ingest(
                 partitions.append(source.partition)
                 with contextlib.closing(source):
                     heard = _Heard(bar, source, everything)
-                    loop = consumer(house.settings, house.clock, house.database, source, heard, batch)
+                    loop = consumer(house.settings, house.clock, house.database, source, heard, batch=batch)
                     bar.begin(file.name)
                     try:
                         loop.drain()

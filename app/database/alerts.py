@@ -146,7 +146,9 @@ class SqlAlertTransaction:
         if self._connection.dialect.name != "sqlite":
             following = select(account.c.no).where(account.c.no > account_no).order_by(account.c.no)
             self._connection.execute(following.limit(limit).with_for_update())
-        wanted = select(number, *_WINDOWS).where(number > account_no, *_not_held(number, held)).order_by(number)
+        wanted = (
+            select(number, *_WINDOWS).where(number > account_no, *_not_held(number, held)).order_by(number)
+        )
         result = self._connection.execute(wanted.limit(limit))
         # The driver's own rows: wrapping each of a sweep's would cost as much again as reading it.
         found = result.cursor.fetchall() if result.cursor is not None else []

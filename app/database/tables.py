@@ -254,7 +254,9 @@ delivery = Table(
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("destination", String(128), nullable=False),
-    Column("kind", String(32), nullable=False),  # alert.firing | alert.resolved | alert.updated | alert.summary
+    Column(
+        "kind", String(32), nullable=False
+    ),  # alert.firing | alert.resolved | alert.updated | alert.summary
     Column("alert_id", String(64), nullable=False),  # or the id of a summary
     Column("account_id", String(128), nullable=False, server_default=""),
     Column("seq", Integer, nullable=False),
@@ -271,6 +273,7 @@ delivery = Table(
     UniqueConstraint("destination", "webhook_id"),
     Index("ix_delivery_destination_status_next_at", "destination", "status", "next_at"),
     Index("ix_delivery_destination_alert_id_seq", "destination", "alert_id", "seq"),
+    Index("ix_delivery_alert_id_id", "alert_id", "id"),
     comment="The outbox: one row per transition and destination, written with the alert",
 )
 

@@ -203,11 +203,7 @@ class SqlWindowTransaction:
         )
         self._many(
             _SAVE_DETAIL,
-            [
-                (a.no, self._known.encode(a), a.usage_blob, a.facts_blob)
-                for a in accounts
-                if a.detail_changed
-            ],
+            [(a.no, self._known.encode(a), a.usage_blob, a.facts_blob) for a in accounts if a.detail_changed],
         )
         for account in accounts:
             self._known.give_back(account)

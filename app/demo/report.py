@@ -53,7 +53,10 @@ def number(evidence: Mapping[str, Any]) -> str:
     value = formatted(metric.kind, leaf["value"])
     if isinstance(leaf["value"], bool | str):
         return value
-    return f"{value} {_SIGNS.get(leaf['op'], leaf['op'])} {formatted(metric.kind, leaf['threshold'])}"
+    threshold = formatted(metric.kind, leaf["threshold"])
+    if threshold.endswith(" days"):  # said once
+        value = value.removesuffix(" days").removesuffix(" day")
+    return f"{value} {_SIGNS.get(leaf['op'], leaf['op'])} {threshold}"
 
 
 def renewal(day: str | None, today: date) -> str:

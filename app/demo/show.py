@@ -176,7 +176,7 @@ class Demo:
         if account:
             self.line(f"  a risk    {self.url}/v1/accounts/{account}/risk")
         self._offer_command(play)
-        self.line(f"  Up since {time.monotonic() - self.started:.1f} s after the start. {self._ending()}")
+        self.line(f"  Up after {time.monotonic() - self.started:.1f} s. {self._ending()}")
 
     def _offer_command(self, play: Play) -> None:
         busy = {alert["account_id"] for alert in self.feed.walk("/v1/alerts")}

@@ -106,23 +106,11 @@ def send_events(
     together: Annotated[GroupCommit, Depends(_together)],
 ) -> Accepted | Response:
     """Every good event is durable before the answer; bad ones are listed, kept, and stop nothing."""
-    bodies = [item.body for item in items]
-    _, rejections = decode_batch(bodies, services.now())
-    bad = {place for place, _ in rejections}
-    good = [body for place, body in enumerate(bodies) if place not in bad]
-    rejected = [
-        RejectedEvent(index=items[place].index, code=why.reason, detail=why.detail)
-        for place, why in rejections
-    ]
-    refused = [
-        Refused(bodies[place], why, f"POST /v1/events by {caller.name}, event {items[place].index}")
-        for place, why in rejections
-    ]
-    answer = Accepted(accepted=len(good), rejected=rejected)
+    good, refused, answer = _judged(items, caller.name, services.now())
 
     def keep(connection: Connection) -> Stored | Claim:
         if key is not None:
-            known = idempotency.claim(connection, key, b"\n".join(bodies), now=services.wall())
+            known = idempotency.claim(connection, key, _joined(items), now=services.wall())
             if known is not Claim.OURS:
                 return known
             idempotency.complete(connection, key, Stored(202, answer.model_dump_json()))
@@ -136,3 +124,26 @@ def send_events(
     if good:
         services.bell()
     return answer
+
+
+def _judged(
+    items: Sequence[Item], sender: str, now: int
+) -> tuple[Sequence[bytes], Sequence[Refused], Accepted]:
+    """The events to keep, those to put aside, and what the sender is told."""
+    bodies = [item.body for item in items]
+    _, rejections = decode_batch(bodies, now)
+    bad = {place for place, _ in rejections}
+    good = [body for place, body in enumerate(bodies) if place not in bad]
+    refused = [
+        Refused(bodies[place], why, f"POST /v1/events by {sender}, event {items[place].index}")
+        for place, why in rejections
+    ]
+    rejected = [
+        RejectedEvent(index=items[place].index, code=why.reason, detail=why.detail)
+        for place, why in rejections
+    ]
+    return good, refused, Accepted(accepted=len(good), rejected=rejected)
+
+
+def _joined(items: Sequence[Item]) -> bytes:
+    return b"\n".join(item.body for item in items)

@@ -114,6 +114,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_destination_alert_id_seq", "delivery", ["destination", "alert_id", "seq"], unique=False
     )
+    op.create_index("ix_delivery_alert_id_id", "delivery", ["alert_id", "id"], unique=False)
     op.create_index(
         "ix_delivery_destination_status_next_at",
         "delivery",
@@ -345,6 +346,7 @@ def downgrade() -> None:
     op.drop_table("family")
     op.drop_table("destination")
     op.drop_index("ix_delivery_destination_status_next_at", table_name="delivery")
+    op.drop_index("ix_delivery_alert_id_id", table_name="delivery")
     op.drop_index("ix_delivery_destination_alert_id_seq", table_name="delivery")
     op.drop_table("delivery")
     op.drop_index("ix_dead_letter_status_id", table_name="dead_letter")

@@ -162,6 +162,23 @@ def test_without_a_key_the_services_own_pages_may_ask(api: Api, headers: dict[st
     assert api.get("/v1/rules", headers=headers).status_code == 200
 
 
+LINK = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def test_without_a_key_a_link_on_another_page_of_this_machine_may_be_followed(api: Api) -> None:
+    assert api.get("/v1/rules", headers=LINK).status_code == 200
+
+
+def test_without_a_key_a_link_on_a_page_of_elsewhere_may_not(api: Api) -> None:
+    assert_refused(api, {**LINK, "Sec-Fetch-Site": "cross-site"}, "cross_site_refused")
+
+
+def test_without_a_key_another_page_may_not_post_a_form(api: Api) -> None:
+    answer = api.post("/v1/events", content=b"{}", headers=LINK)
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "cross_site_refused"
+
+
 def test_with_a_key_a_proxy_may_stand_in_front(house: House) -> None:
     api = Api(house.services(loopback=False), house.key(Scope.READ))
     headers = {

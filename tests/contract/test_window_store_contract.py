@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -62,9 +63,10 @@ def windows(store, account="acme"):
     if account not in found:
         return None
     state = found[account]
-    logins = {day: state.days[day] for day in range(state.days.newest - 60, state.days.newest + 1) if state.days[day]}
-    users = {user: bytes(state.users.cells[16 * slot : 16 * slot + 16]) for user, slot in state.users.known.slots.items()}
-    return logins, users, state.facts(), state.profile
+    days, users = state.days, state.users
+    logins = {day: days[day] for day in range(days.newest - 60, days.newest + 1) if days[day]}
+    cells = {user: bytes(users.cells[16 * slot : 16 * slot + 16]) for user, slot in users.known.slots.items()}
+    return logins, cells, state.facts(), state.profile
 
 
 def test_a_position_moves_with_its_batch_and_only_from_where_it_stood(store):
@@ -139,8 +141,9 @@ def test_internal_users_leave_no_trace_but_a_count(store):
 
 def test_facts_of_a_batch_reach_the_profile_and_the_flags_of_users(store):
     pipeline = Pipeline(store, UTC)
-    seats = {"id": "s1", "type": "seats.changed", "account_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
-    gone = {"id": "d1", "type": "user.updated", "account_id": "acme", "user_id": "u2", "occurred_at": "2026-01-02T00:00:00Z"}
+    common = {"account_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
+    seats = {**common, "id": "s1", "type": "seats.changed"}
+    gone = {**common, "id": "d1", "type": "user.updated", "user_id": "u2"}
     pipeline.handle(
         chunk(
             [
@@ -185,7 +188,7 @@ def test_however_a_stream_is_cut_and_repeated_sqlite_agrees_with_memory(tmp_path
     Pipeline(memory, UTC).handle(chunk(stream), "test", NOW)
     random.Random(seed).shuffle(stream)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         Pipeline(sql, UTC).handle(chunk(stream[low:high], start=low), "test", NOW)
     for account in ("acme", "bolt"):
         assert windows(sql, account) == windows(memory, account)

@@ -1,7 +1,8 @@
-"""A real history through `bellwether ingest`, killed again and again: every event counts once, every alert opens once."""
+"""A real history through `bellwether ingest`, killed again and again: events count once, alerts open once."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -14,6 +15,7 @@ import pytest
 
 from tests.e2e.command import Command
 from tests.e2e.running import prepared, rows, until, write_lines
+from tests.e2e.stories import telling
 from tests.recount import Recount
 from tests.recount_rules import read_lines
 from tests.stored_windows import recounted, stored
@@ -49,9 +51,7 @@ def uninterrupted(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def judging(folder: Path) -> Command:
     """The command on the morning after, with somebody to tell; what would be sent is only recorded."""
-    config = folder / "config.yaml"
-    config.write_text("destinations: [{name: crm, type: webhook, url: 'https://crm.example/hook'}]\n")
-    return prepared(folder, now=NOW, config=str(config), delivery="shadow")
+    return prepared(folder, now=NOW, delivery="shadow", **telling(folder, "https://crm.example/hook"))
 
 
 def reached(command: Command) -> int:
@@ -64,7 +64,7 @@ def kill_after(command: Command, file: Path, line: int, delay_s: float) -> None:
     process = command.start(
         "ingest", file, "--batch", str(BATCH), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    until(lambda: reached(command) >= line or process.poll() is not None, f"line {line}")
+    until(lambda: reached(command) >= line or process.poll() is not None, f"line {line}", every_s=0.003)
     try:
         process.wait(delay_s)
     except subprocess.TimeoutExpired:
@@ -96,7 +96,10 @@ def counted(command: Command) -> dict[str, int]:
 
 def assert_every_alert_opened_once(command: Command) -> None:
     assert rows(command, "SELECT key FROM alert GROUP BY key, episode HAVING count(*) > 1") == []
-    assert rows(command, "SELECT key FROM alert WHERE status <> 'resolved' GROUP BY key HAVING count(*) > 1") == []
+    assert (
+        rows(command, "SELECT key FROM alert WHERE status <> 'resolved' GROUP BY key HAVING count(*) > 1")
+        == []
+    )
     firings = rows(
         command,
         "SELECT alert.id, count(alert_history.seq) FROM alert LEFT JOIN alert_history"
@@ -107,7 +110,9 @@ def assert_every_alert_opened_once(command: Command) -> None:
 
 
 def assert_told_in_one_summary(command: Command) -> None:
-    assert rows(command, "SELECT destination, kind, status FROM delivery") == [("crm", "alert.summary", "shadow")]
+    assert rows(command, "SELECT destination, kind, status FROM delivery") == [
+        ("crm", "alert.summary", "shadow")
+    ]
 
 
 def assert_same_end(command: Command, other: Command, recount: Recount) -> None:
@@ -146,6 +151,22 @@ def test_shuffled_with_a_third_of_its_lines_doubled_and_killed_it_ends_the_same(
     command = judging(tmp_path)
     killed_and_resumed(command, write_lines(tmp_path / "mixed.jsonl", mixed), len(mixed), seed=42)
     assert counted(command) == {"accepted": len(lines), "duplicate": len(doubled)}
+    assert_same_end(command, uninterrupted, recount)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.015, 0.04])
+def test_killed_while_it_judges_every_alert_still_opens_once_and_is_told_once(
+    tmp_path: Path, real_data: Path, uninterrupted: Command, recount: Recount, delay_s: float
+) -> None:
+    command = judging(tmp_path)
+    process = command.start("ingest", real_data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # The last that is written before judgement: nothing more is to come.
+    until(lambda: rows(command, "SELECT 1 FROM position WHERE NOT behind"), "it judges", every_s=0.001)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(delay_s)
+    process.kill()
+    process.communicate(timeout=10)
+    assert command("ingest", real_data).code == 0
     assert_same_end(command, uninterrupted, recount)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from tests.e2e.command import Command
 from tests.e2e.running import Running, prepared, rows, serving, until, write_lines
 from tests.e2e.stories import (
     NOON,
@@ -116,7 +116,7 @@ def test_a_frozen_now_is_today_and_the_edge_of_the_future(tmp_path: Path) -> Non
         status, said, _ = service.request("POST", "/v1/events", [ahead, beyond])
         assert (status, said["accepted"]) == (202, 1)
         assert [(each["index"], each["code"]) for each in said["rejected"]] == [(1, "in_the_future")]
-        assert service.end() == 0
+        assert service.end(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize(("delivery", "kept"), [("shadow", [("alert.firing", "shadow", 0)]), ("off", [])])
@@ -135,22 +135,21 @@ def test_in_shadow_all_is_decided_and_recorded_and_nothing_sent(
         assert receiver.requests == []
 
 
-def history(command: Command, months: int) -> list[Path]:
-    """Years of three accounts in several files: one went dark, one fades, one is well."""
-    days = 30 * months
+def history(folder: Path) -> list[Path]:
+    """Two years in three files: one account went dark, one fades, one is well, one was away while the second tells."""
     events = [
-        *logins("dark", NOON - timedelta(days=30), days),
-        *logins("fading", NOON, days, users=2),
-        *logins("fading", NOON - timedelta(days=40), days, users=9),
-        *logins("well", NOON, days),
+        *logins("dark", NOON - timedelta(days=30), days=700),
+        *logins("fading", NOON, days=700, users=2),
+        *logins("fading", NOON - timedelta(days=40), days=660, users=9),
+        *logins("well", NOON, days=700),
     ]
     once = {each["id"]: each for each in events}.values()
-    lines = ndjson(sorted(once, key=lambda each: each["occurred_at"]))
-    size = len(lines) // 3 + 1
-    return [
-        write_lines(command.folder / f"{part}.jsonl", lines[part * size : (part + 1) * size])
-        for part in range(3)
+    parts = [
+        logins("returned", NOON - timedelta(days=600), days=90),
+        sorted(once, key=lambda each: each["occurred_at"]),
+        logins("returned", NOON, days=90),
     ]
+    return [write_lines(folder / f"{number}.jsonl", ndjson(part)) for number, part in enumerate(parts)]
 
 
 def test_years_of_history_beside_a_running_service_are_judged_once_and_told_in_one_summary(
@@ -158,10 +157,10 @@ def test_years_of_history_beside_a_running_service_are_judged_once_and_told_in_o
 ) -> None:
     with listening() as receiver:
         command = prepared(tmp_path, now=iso(NOON), **telling(tmp_path, receiver.url))
-        files = history(command, months=24)
+        files = history(tmp_path)
         with serving(command) as service:
             until(lambda: rows(command, "SELECT * FROM lease"), "the service has the clock")
-            ended = command("ingest", *files, "--batch", "500")
+            ended = command("ingest", *files, "--batch", "50")
             assert ended.code == 0, ended.err
             assert "the running service judges them" in ended.out
             summary = message(receiver.wait_for(1)[0])
@@ -169,6 +168,7 @@ def test_years_of_history_beside_a_running_service_are_judged_once_and_told_in_o
             until(lambda: not rows(command, "SELECT * FROM touched"), "all is judged")
             alerts = service.alerts()
             assert {each["rule"] for each in alerts} >= {"gone-dark", "login-decline"}
+            assert {each["account_id"] for each in alerts} == {"dark", "fading"}
             assert {(each["status"], each["baseline"], each["episode"]) for each in alerts} == {
                 ("firing", True, 1)
             }

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import http.client
 import random
-import signal
 import socket
 import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.e2e.command import Command
 from tests.e2e.running import Running, prepared, rows, serving, until
@@ -49,21 +46,26 @@ def post_until_dead(service: Running, events: list[dict[str, Any]], acknowledged
         acknowledged.append(each["id"])
 
 
+def posted_until_killed(service: Running, events: list[dict[str, Any]], enough: int) -> list[str]:
+    """Kills the service in the middle of a request, a commit or a batch; what was acknowledged until then."""
+    acknowledged: list[str] = []
+    client = threading.Thread(target=post_until_dead, args=(service, events, acknowledged))
+    client.start()
+    until(lambda: len(acknowledged) >= enough, "some were acknowledged")
+    service.kill()
+    client.join(30)
+    return acknowledged
+
+
 def test_what_was_acknowledged_survives_sigkill_and_counts_once(tmp_path: Path) -> None:
     command = prepared(tmp_path, now=iso(NOON))
     dice = random.Random(11)
     sent: list[dict[str, Any]] = []
     kept: set[str] = set()
-    for life in range(4):
+    for life in range(3):
         with serving(command) as service:
             fresh = [event(f"{life}-{n}", "user.login", "acme", YESTERDAY, f"u{n % 7}") for n in range(5_000)]
-            acknowledged: list[str] = []
-            client = threading.Thread(target=post_until_dead, args=(service, fresh, acknowledged))
-            client.start()
-            enough = dice.randrange(1, 40)
-            until(lambda n=enough, said=acknowledged: len(said) >= n, "some were acknowledged")  # type: ignore[misc]
-            service.kill()  # in the middle of a request, a commit or a batch
-            client.join(30)
+            acknowledged = posted_until_killed(service, fresh, enough=dice.randrange(1, 40))
             sent += fresh[: len(acknowledged) + 1]
             kept.update(acknowledged)
             assert rows(command, "PRAGMA integrity_check") == [("ok",)]
@@ -71,7 +73,7 @@ def test_what_was_acknowledged_survives_sigkill_and_counts_once(tmp_path: Path) 
         # The client cannot know whether the last request of each life was taken: it sends all of them again.
         for start in range(0, len(sent), 1_000):
             service.send(*sent[start : start + 1_000])
-        total = sum(1 for _ in sent)
+        total = len(sent)
         until(lambda: counted(command) >= total, "all is counted")
         service.send(event("last", "user.login", "other", YESTERDAY, "x"))
         until(lambda: service.judged("other"), "everything before it was handled")
@@ -85,14 +87,14 @@ def test_what_was_acknowledged_survives_sigkill_and_counts_once(tmp_path: Path) 
 
 def test_killed_right_after_the_answer_the_event_is_there_without_being_sent_again(tmp_path: Path) -> None:
     command = prepared(tmp_path, now=iso(NOON))
-    for life in range(3):
+    for life in range(2):
         with serving(command) as service:
             service.send(event(f"only-{life}", "user.login", "acme", YESTERDAY, "u1"))
             service.kill()
     with serving(command) as service:
-        until(lambda: counted(command) == 3, "all three are counted")
+        until(lambda: counted(command) == 2, "both are counted")
         assert service.end() == 0
-    assert rows(command, "SELECT name, value FROM counter") == [("accepted", 3)]
+    assert rows(command, "SELECT name, value FROM counter") == [("accepted", 2)]
 
 
 def test_what_came_while_it_was_behind_is_judged_once_at_the_end(tmp_path: Path) -> None:
@@ -114,9 +116,9 @@ def test_what_came_while_it_was_behind_is_judged_once_at_the_end(tmp_path: Path)
             until(lambda: not rows(command, "SELECT * FROM touched"), "all is judged")
             assert service.end() == 0
         # The departure was over before acme was judged; the other account was in trouble from the start.
-        assert rows(command, "SELECT account_id, kind, baseline FROM alert JOIN alert_history ON id = alert_id") == [
-            ("other", "firing", 1)
-        ]
+        assert rows(
+            command, "SELECT account_id, kind, baseline FROM alert JOIN alert_history ON id = alert_id"
+        ) == [("other", "firing", 1)]
 
 
 def test_a_restart_tells_nothing_again(tmp_path: Path) -> None:
@@ -138,10 +140,7 @@ def test_a_restart_tells_nothing_again(tmp_path: Path) -> None:
         assert len({each.headers["webhook-id"] for each in receiver.requests}) == len(receiver.requests) == 2
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_an_orderly_end_takes_less_than_ten_seconds_whatever_hangs(
-    tmp_path: Path, sign: signal.Signals
-) -> None:
+def test_an_orderly_end_takes_less_than_ten_seconds_whatever_hangs(tmp_path: Path) -> None:
     with listening(Exchange.say_nothing) as receiver:
         command = prepared(tmp_path, now=iso(NOON), **telling(tmp_path, receiver.url, ONE_RULE))
         with serving(command) as service:
@@ -155,8 +154,10 @@ def test_an_orderly_end_takes_less_than_ten_seconds_whatever_hangs(
                 )
                 service.send(*logins("acme", YESTERDAY, 20))
                 began = time.monotonic()
-                assert service.end(sign) == 0
+                assert service.end() == 0
                 assert time.monotonic() - began < 10
         assert rows(command, "PRAGMA integrity_check") == [("ok",)]
         receiver.answer = say_ok
-    assert rows(command, "SELECT status FROM delivery") == [("sending",)]  # leased: told again under the same id
+    assert rows(command, "SELECT status FROM delivery") == [
+        ("sending",)
+    ]  # leased: told again under the same id

@@ -39,6 +39,7 @@ class Stream:
         account: str,
         day: int,
         user: str | None = None,
+        /,
         *,
         second: int = NOON,
         id: str | None = None,

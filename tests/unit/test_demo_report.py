@@ -26,7 +26,7 @@ def leaf(metric: str, op: str, value: object, threshold: object) -> dict[str, ob
     ("evidence", "shown"),
     [
         (leaf("logins.change_28d", "<=", -0.254, -0.2), "-25.4% ≤ -20%"),
-        (leaf("activity.dormant_days", ">=", 16, 14), "16 days ≥ 14 days"),
+        (leaf("activity.dormant_days", ">=", 16, 14), "16 ≥ 14 days"),
         (leaf("champion.departed", "==", True, True), "yes"),
         (leaf("champion.status", "==", "silent", "silent"), "silent"),
         ({"truncated": True}, ""),

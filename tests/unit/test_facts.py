@@ -27,7 +27,11 @@ facts = st.lists(
         size=st.sampled_from(["smb", "enterprise"]),
     )
     | st.builds(
-        fact, st.integers(20_000, 20_030), st.integers(0, 40), st.just("seats.changed"), purchased=st.integers(0, 99)
+        fact,
+        st.integers(20_000, 20_030),
+        st.integers(0, 40),
+        st.just("seats.changed"),
+        purchased=st.integers(0, 99),
     ),
     max_size=25,
     unique_by=lambda each: (each.at, each.id, each.kind),
@@ -61,7 +65,10 @@ def test_of_each_attribute_the_newest_word_stands(all_facts):
 def test_fields_of_different_ages_live_side_by_side():
     kept = merge_facts(
         [fact(1, 1, "account.updated", owner="north", size="smb")],
-        [fact(3, 3, "account.updated", size="enterprise"), fact(2, 2, "account.updated", owner="south", size="mid")],
+        [
+            fact(3, 3, "account.updated", size="enterprise"),
+            fact(2, 2, "account.updated", owner="south", size="mid"),
+        ],
     )
 
     assert [each.data for each in kept] == [{"owner": "south"}, {"size": "enterprise"}]
@@ -78,7 +85,11 @@ def test_seats_are_summed_over_subscriptions_and_remember_when_they_rose():
         UTC,
     )
 
-    assert (state.profile.seats, state.profile.seats_first_day, state.profile.seats_increase_day) == (7, 20, 30)
+    assert (state.profile.seats, state.profile.seats_first_day, state.profile.seats_increase_day) == (
+        7,
+        20,
+        30,
+    )
 
 
 def test_the_first_purchase_is_no_increase():

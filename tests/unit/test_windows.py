@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.windows import CELL, KEPT_DAYS, MAP_DAYS, Activity, DayCounts, Users, union
+from consumers.windows import CELL, KEPT_DAYS, MAP_DAYS, Activity, DayCounts, Users, merge_users, union
 
 days = st.integers(20_000, 20_000 + 3 * KEPT_DAYS)
 near_days = st.integers(20_000, 20_000 + 2 * MAP_DAYS)
@@ -43,7 +43,9 @@ def test_daily_counts_are_the_same_in_any_order_and_drop_only_what_is_too_old(co
         if day > newest - KEPT_DAYS:
             expected[day] += count
     assert ring.newest == newest
-    assert {day: ring[day] for day in range(newest - KEPT_DAYS - 5, newest + 5) if ring[day]} == dict(expected)
+    assert {day: ring[day] for day in range(newest - KEPT_DAYS - 5, newest + 5) if ring[day]} == dict(
+        expected
+    )
 
 
 @given(st.lists(st.tuples(days, st.integers(1, 70_000)), min_size=1, max_size=40))
@@ -71,7 +73,7 @@ def test_users_days_are_the_same_in_any_order_and_any_batches(events, random, ba
         activity = Activity()
         for user, day, login in shuffled[number::batches]:
             activity.saw(user, day, login)
-        users.merge(activity.users)
+        merge_users([(users, activity.users)])
 
     for user in {user for user, _, _ in events}:
         slot = users.known.slots[user]
@@ -88,10 +90,10 @@ def test_merging_the_same_days_twice_changes_nothing():
     for day in (20_000, 20_003, 20_010):
         activity.saw("ann", day, 1)
     users = Users()
-    users.merge(activity.users)
+    merge_users([(users, activity.users)])
     once = bytes(users.cells), users.login_maps.tobytes()
 
-    users.merge(activity.users)
+    merge_users([(users, activity.users)])
 
     assert (bytes(users.cells), users.login_maps.tobytes()) == once
 
@@ -101,7 +103,7 @@ def test_a_login_years_after_the_last_one_leaves_only_itself_on_the_map():
     for day in (10_000, 20_000):
         activity = Activity()
         activity.saw("ann", day, 1)
-        users.merge(activity.users)
+        merge_users([(users, activity.users)])
 
     assert CELL.unpack_from(users.cells, 0) == (20_000, 0, 1)
 
