@@ -35,7 +35,7 @@ def use_case(portfolio: Portfolio, floor: int | None) -> Values:
 
 
 def touch(portfolio: Portfolio, floor: int | None) -> Values:
-    """How the account is served: by a person (``high``, ``low``) or by the product alone (``tech``; METRICS 2.12)."""
+    """How the account is served: by people, much or little, or by the product alone (METRICS 2.12)."""
     return _text(portfolio, "touch")
 
 

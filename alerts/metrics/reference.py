@@ -1,6 +1,6 @@
-"""The reference of all metrics, written from the catalogue.
+"""The reference of all metrics, written from the catalogue:
 
-    python -m alerts.metrics.reference > docs/metrics.md
+python -m alerts.metrics.reference > docs/metrics.md
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def reference() -> str:
 
 
 def _entry(metric: Metric) -> str:
-    text = re.sub(r" ?\(METRICS [\d.]+\)|; METRICS [\d.]+(?=\))", "", inspect.getdoc(metric.compute) or "")
+    text = re.sub(r" ?\(METRICS [\d.]+\)", "", inspect.getdoc(metric.compute) or "")
     paragraphs = [" ".join(part.split()) for part in text.replace("``", "`").split("\n\n")]
     return f"\n### `{metric.name}`\n\n" + "\n\n".join([*paragraphs, " · ".join(_notes(metric))]) + "\n"
 

@@ -143,7 +143,7 @@ def test_facts_of_a_batch_reach_the_profile_and_the_flags_of_users(store):
     pipeline = Pipeline(store, UTC)
     common = {"account_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
     seats = {**common, "id": "s1", "type": "seats.changed"}
-    gone = {**common, "id": "d1", "type": "user.updated", "user_id": "u2"}
+    gone = {**common, "id": "t1", "type": "user.updated", "user_id": "u2"}
     pipeline.handle(
         chunk(
             [
