@@ -131,7 +131,7 @@ def summary_card(data: Mapping[str, Any], *, environment: str = "") -> Block:
     """What was already true when accounts were judged for the first time: counts, and where to look."""
     place = f"[{environment}] " if environment else ""
     found, accounts = int(data.get("alerts", 0)), int(data.get("accounts", 0))
-    headline = f"{place}Now watching {_count(accounts, 'account')}: {_count(found, 'alert')} from the start"
+    headline = f"{place}{_count(found, 'alert')} on {_count(accounts, 'account')} from the start"
     severities = [
         f"{_MARKS.get(name, ('⚪', name))[0]} {count:,} {name}"
         for name, count in (data.get("by_severity") or {}).items()

@@ -95,13 +95,14 @@ class Profile:
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, order=False):
-    """One state event: when it happened (epoch microseconds), its id, its type, and what it says."""
+    """One state event: when it happened (epoch microseconds), its id, its type, what it says, and who sent it."""
 
     at: int
     id: str
     kind: str
     user_id: str
     data: dict[str, Any]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,9 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
 
     But for ``deactivated``: when a champion left is history, not state.
     """
-    by_key = {(fact.at, fact.id, fact.kind): fact for fact in known}
+    by_key = {_place(fact): fact for fact in known}
     for fact in new:
-        by_key.setdefault((fact.at, fact.id, fact.kind), fact)
+        by_key.setdefault(_place(fact), fact)
     kept: list[Fact] = []
     seen: set[tuple[str, str, str]] = set()
     for key in sorted(by_key, reverse=True):
@@ -143,10 +144,15 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
             if not fresh:
                 continue
             if len(fresh) < len(fact.data):
-                fact = Fact(fact.at, fact.id, fact.kind, fact.user_id, fresh)
+                fact = msgspec.structs.replace(fact, data=fresh)
         kept.append(fact)
     kept.reverse()
     return kept
+
+
+def _place(fact: Fact) -> tuple[int, str, str, str]:
+    """Where a fact stands among an account's: by instant, then by event id, then by who sent it."""
+    return fact.at, fact.id, fact.source, fact.kind
 
 
 def derive(facts: Sequence[Fact], calendar: Calendar) -> State:

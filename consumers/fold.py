@@ -94,4 +94,5 @@ def fact_of(event: StateEvent) -> Fact:
         kind=str(event.__struct_config__.tag),
         user_id=getattr(event, "user_id", None) or "",
         data={name: value for name, value in said.items() if value is not None},
+        source=event.source,
     )

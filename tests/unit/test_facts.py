@@ -62,6 +62,15 @@ def test_of_each_attribute_the_newest_word_stands(all_facts):
     assert state.attributes == (newest.data if newest else {})
 
 
+def test_two_senders_who_use_one_id_are_told_apart_whoever_comes_first():
+    crm, billing = (
+        Fact(20_000 * DAY, "e1", "seats.changed", "", {"purchased": seats}, source)
+        for source, seats in (("crm", 5), ("billing", 7))
+    )
+
+    assert merge_facts([crm], [billing]) == merge_facts([billing], [crm]) == [billing, crm]
+
+
 def test_fields_of_different_ages_live_side_by_side():
     kept = merge_facts(
         [fact(1, 1, "account.updated", owner="north", size="smb")],

@@ -279,3 +279,19 @@ def test_many_days_and_accounts_are_judged_in_stretches_that_change_nothing() ->
     lines = told(stream.lines, until=TODAY + 60)
     assert lines == recounted(Recount(stream.lines), until=TODAY + 60)
     assert len({line["account_id"] for line in lines}) == 60
+
+
+def test_copies_far_apart_in_a_large_and_partly_broken_file_are_still_compared() -> None:
+    stream = Stream().active("a", PEOPLE, range(TODAY - 60, TODAY + 21), times=20)
+    body: list[bytes] = []
+    for number, line in enumerate(stream.lines):  # a third of the lines is broken, so blocks are uneven
+        body += [line, b"{"] if number % 2 else [line]
+    first, last = (
+        Stream().add("seats.changed", "a", TODAY - 40, id="s", purchased=seats).lines for seats in (60, 50)
+    )
+    whole = first + body + last
+    assert len(whole) > 7_000
+    summary = Summary()
+    assert told(whole, summary=summary) == recounted(Recount([line for line in whole if line != b"{"]))
+    assert told(whole[::-1]) == told(whole) == told(last + body)
+    assert summary.totals.conflicting_duplicate == 1

@@ -131,7 +131,7 @@ def test_the_summary_counts_and_links() -> None:
         },
         environment="staging",
     )
-    assert card["blocks"][0]["text"]["text"] == "[staging] Now watching 120 accounts: 9 alerts from the start"
+    assert card["blocks"][0]["text"]["text"] == "[staging] 9 alerts on 120 accounts from the start"
     assert "🔴 2 critical   🔵 7 low" in said(card)
     assert "…and 4 more" in said(card)
     assert "<https://bell.example/v1/alerts|Open the alerts>" in said(card)
