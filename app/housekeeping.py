@@ -29,7 +29,10 @@ def tidy(database: Database, settings: Settings, now: int) -> dict[str, int]:
 
     work: dict[str, Callable[[Connection], int]] = {
         "journal": lambda connection: journal.prune(
-            connection, received_before=before(settings.retention_journal), handled=_handled(connection), limit=_AT_ONCE
+            connection,
+            received_before=before(settings.retention_journal),
+            handled=_handled(connection),
+            limit=_AT_ONCE,
         ),
         "dead_letters": lambda connection: dead_letters.prune(
             connection, received_before=before(settings.retention_dead_letters), limit=_AT_ONCE

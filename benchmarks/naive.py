@@ -75,7 +75,7 @@ def ingest(path: Path, database: Path) -> int:
 def _store(connection: Connection, batch: list[Login]) -> int:
     with connection.begin():
         ids = [login.id for login in batch]
-        known = set()
+        known: set[str] = set()
         for start in range(0, len(ids), 900):
             known.update(connection.scalars(select(seen.c.id).where(seen.c.id.in_(ids[start : start + 900]))))
         fresh = {login.id: login for login in batch if login.id not in known}

@@ -9,6 +9,7 @@ import numpy as np
 from alerts.portfolio import CELL_DTYPE, PROFILE_DTYPE
 from app.database import migrate
 from app.database.engine import Database
+from consumers.facts import PROFILE_FIELDS
 from consumers.state import encode_ids
 from consumers.windows import KEPT_DAYS, NEVER
 
@@ -45,7 +46,7 @@ def build(path: Path, *, accounts: int, day: int, seed: int = 20261122) -> Datab
 
 def _rows(rng: np.random.Generator, count: int, day: int):  # type: ignore[no-untyped-def]
     profiles = np.zeros(count, PROFILE_DTYPE)
-    for name in profiles.dtype.names:
+    for name, _ in PROFILE_FIELDS:
         if name.endswith("_day"):
             profiles[name] = NEVER
     profiles["seats"] = 70

@@ -111,10 +111,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("destination", "webhook_id", name="uq_delivery_destination_webhook_id"),
         comment="The outbox: one row per transition and destination, written with the alert",
     )
+    op.create_index("ix_delivery_alert_id_id", "delivery", ["alert_id", "id"], unique=False)
     op.create_index(
         "ix_delivery_destination_alert_id_seq", "delivery", ["destination", "alert_id", "seq"], unique=False
     )
-    op.create_index("ix_delivery_alert_id_id", "delivery", ["alert_id", "id"], unique=False)
     op.create_index(
         "ix_delivery_destination_status_next_at",
         "delivery",
@@ -346,8 +346,8 @@ def downgrade() -> None:
     op.drop_table("family")
     op.drop_table("destination")
     op.drop_index("ix_delivery_destination_status_next_at", table_name="delivery")
-    op.drop_index("ix_delivery_alert_id_id", table_name="delivery")
     op.drop_index("ix_delivery_destination_alert_id_seq", table_name="delivery")
+    op.drop_index("ix_delivery_alert_id_id", table_name="delivery")
     op.drop_table("delivery")
     op.drop_index("ix_dead_letter_status_id", table_name="dead_letter")
     op.drop_table("dead_letter")

@@ -32,7 +32,9 @@ class Command:
     def environment(self) -> dict[str, str]:
         """What the process sees: nothing of ours but what the test gives it."""
         theirs = {name: value for name, value in os.environ.items() if not name.startswith("BELLWETHER_")}
-        theirs.pop("PYTHONDONTWRITEBYTECODE", None)  # dozens of starts: compiling everything for each takes minutes
+        theirs.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # dozens of starts: compiling everything for each takes minutes
         database = {"BELLWETHER_DATABASE_URL": f"sqlite:///{self.folder / 'bellwether.db'}"}
         path = os.pathsep.join(filter(None, [str(ROOT), theirs.get("PYTHONPATH", "")]))
         return {**theirs, **database, "PYTHONPATH": path, **self.variables}
