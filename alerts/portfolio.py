@@ -268,7 +268,7 @@ class _Cells:
 def _day_matrix(blobs: Sequence[bytes | bytearray | memoryview]) -> NDArray[Any]:
     """n rows of KEPT_DAYS counts; uint16 unless some account needed more."""
     narrow = 2 * KEPT_DAYS
-    if all(len(blob) == narrow for blob in blobs):
+    if set(map(len, blobs)) <= {narrow}:
         return np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), KEPT_DAYS)
     rows = [np.frombuffer(blob, dtype="<u2" if len(blob) == narrow else "<u4") for blob in blobs]
     return np.stack(rows).astype(np.uint32)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -149,11 +150,7 @@ class SqlAlertTransaction:
         wanted = (
             select(number, *_WINDOWS).where(number > account_no, *_not_held(number, held)).order_by(number)
         )
-        result = self._connection.execute(wanted.limit(limit))
-        # The driver's own rows: wrapping each of a sweep's would cost as much again as reading it.
-        found = result.cursor.fetchall() if result.cursor is not None else []
-        result.close()
-        return self._as_batch(found, cooling_since)
+        return self._as_batch(self._driver_rows(wanted.limit(limit)), cooling_since)
 
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
@@ -302,7 +299,7 @@ class SqlAlertTransaction:
         telling = or_(account.c.risk_level != RiskLevel.LOW, account.c.judged_at.is_(None))
         for these in _among(account.c.no, nos):
             wanted = select(account.c.no, account.c.risk_level, account.c.judged_at).where(these, telling)
-            for no, level, judged_at in self._connection.execute(wanted).all():
+            for no, level, judged_at in self._driver_rows(wanted):
                 levels[no], judged[no] = level, judged_at is not None
         return list(levels.values()), list(judged.values())
 
@@ -314,7 +311,14 @@ class SqlAlertTransaction:
         for these in _among(alert.c.account_no, nos):
             standing = select(*_STANDING).where(these, wanted)
             ordered = standing.order_by(alert.c.account_no, alert.c.rule, alert.c.episode)
-            found += map(Standing._make, self._connection.execute(ordered).all())
+            found += map(Standing._make, self._driver_rows(ordered))
+        return found
+
+    def _driver_rows(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
+        """The driver's own tuples: wrapping each row of a sweep would cost as much again as reading it."""
+        result = self._connection.execute(wanted)
+        found = list(result.cursor.fetchall()) if result.cursor is not None else []
+        result.close()
         return found
 
     def _of_accounts(
