@@ -93,13 +93,13 @@ class Evaluator:
 
         When none are left, what was true at first judgements is told in one summary for each destination.
         """
-        waiting = self._store.waiting(now, now - NO_PROGRESS_US)
+        waiting = self._store.waiting(now, NO_PROGRESS_US)
         if not (waiting.touched or waiting.baseline):
             return Summary()  # without asking for the right to write, which intake may hold
         rulebook = self._rulebook()
         cooling = _cooling_since(rulebook, now)
         summary = self._batch(
-            rulebook, lambda work: work.touched(limit, now - NO_PROGRESS_US, cooling), Occasion(now)
+            rulebook, lambda work: work.touched(limit, NO_PROGRESS_US, cooling), Occasion(now)
         )
         summary.more = summary.more or summary.accounts >= limit
         if not summary.more:
@@ -108,7 +108,7 @@ class Evaluator:
 
     def evaluate_due(self, now: int) -> Summary:
         """Judge the accounts of alerts whose ``check_at`` has come."""
-        if not self._store.waiting(now, now - NO_PROGRESS_US).due:
+        if not self._store.waiting(now, NO_PROGRESS_US).due:
             return Summary()
         rulebook = self._rulebook()
         cooling = _cooling_since(rulebook, now)
@@ -116,7 +116,7 @@ class Evaluator:
         while True:
             batch = self._batch(
                 rulebook,
-                lambda work: work.due(now, DUE_ACCOUNTS, now - NO_PROGRESS_US, cooling),
+                lambda work: work.due(now, DUE_ACCOUNTS, NO_PROGRESS_US, cooling),
                 Occasion(now),
             )
             total.add(batch)
@@ -177,7 +177,7 @@ class Evaluator:
 
         def take(work: AlertTransaction) -> Batch:
             nonlocal taken
-            batch = work.after(after, size, occasion.now - NO_PROGRESS_US, cooling)
+            batch = work.after(after, size, NO_PROGRESS_US, cooling)
             taken = batch.rows.nos
             return batch
 
@@ -301,7 +301,7 @@ class Evaluator:
 
     def _tell_baseline(self, rulebook: Rulebook, now: int) -> int:
         """Tell what was kept for the summary, also by a run that did not live to tell it."""
-        if not self._store.waiting(now, now - NO_PROGRESS_US).baseline:
+        if not self._store.waiting(now, NO_PROGRESS_US).baseline:
             return 0
         with self._store.transaction() as work:
             text = work.baseline()

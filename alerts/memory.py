@@ -46,6 +46,7 @@ class _Content:
     history: list[tuple[Move, int]] = field(default_factory=list)
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     baseline: str | None = None
+    real_us: int = 0  # the real time, at which partitions move
 
 
 class MemoryAlertStore:
@@ -56,10 +57,10 @@ class MemoryAlertStore:
         self.content = _Content()
         self.opens: Callable[[_Content], MemoryAlertTransaction] = MemoryAlertTransaction
 
-    def waiting(self, now: int, progress_since: int) -> Waiting:
+    def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do."""
         with self._lock:
-            held = _held(self.content, progress_since)
+            held = _held(self.content, patience_us)
             return Waiting(
                 touched=any(no not in held for no, _ in self.content.marks),
                 due=any(
@@ -84,16 +85,16 @@ class MemoryAlertTransaction:
     def __init__(self, content: _Content) -> None:
         self._content = content
 
-    def touched(self, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def touched(self, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Take up to ``limit`` marked accounts that need not wait, and clear their marks."""
-        held = _held(self._content, progress_since)
+        held = _held(self._content, patience_us)
         nos = sorted({no for no, _ in self._content.marks if no not in held})[:limit]
         self._content.marks -= {mark for mark in self._content.marks if mark[0] in nos}
         return replace(self._batch(nos, cooling_since), marked=nos)
 
-    def due(self, now: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def due(self, now: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come; that of resolved ones is cleared."""
-        held = _held(self._content, progress_since)
+        held = _held(self._content, patience_us)
         ringing = [alert for alert in self._content.alerts.values() if _rings(alert, now)]
         nos = sorted({alert.account_no for alert in ringing if alert.account_no not in held})[:limit]
         batch = self._batch(nos, cooling_since)
@@ -102,9 +103,9 @@ class MemoryAlertTransaction:
                 self._content.alerts[alert.id] = replace(alert, check_at=None)
         return batch
 
-    def after(self, account_no: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def after(self, account_no: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts with numbers above ``account_no``, but for those that wait."""
-        held = _held(self._content, progress_since)
+        held = _held(self._content, patience_us)
         nos = sorted(no for no in self._content.accounts if no > account_no and no not in held)
         return self._batch(nos[:limit], cooling_since)
 
@@ -208,10 +209,10 @@ class MemoryAlertTransaction:
         ]
 
 
-def _held(content: _Content, progress_since: int) -> set[int]:
+def _held(content: _Content, patience_us: int) -> set[int]:
     """The accounts that a partition has touched which is behind and on its way."""
     positions = content.positions
-    moving = {name for name, at in positions.items() if at.behind and at.updated_at > progress_since}
+    moving = {name for name, at in positions.items() if at.behind and at.updated_at > content.real_us - patience_us}
     return {no for no, partition in content.marks if partition in moving}
 
 

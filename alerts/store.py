@@ -83,20 +83,20 @@ class AlertTransaction(Protocol):
 
     # --- accounts to judge
 
-    def touched(self, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def touched(self, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Take up to ``limit`` marked accounts and clear their marks.
 
-        An account waits while a partition that touched it is behind, unless that made no progress since the
-        instant ``progress_since``. Alerts that were resolved since ``cooling_since`` are in the standings too.
+        An account waits while a partition that touched it is behind, unless that made no progress for
+        ``patience_us``, by the real clock. Alerts that were resolved since ``cooling_since`` are in the standings too.
         """
 
-    def due(self, now: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def due(self, now: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come, but for those that wait.
 
         The ``check_at`` of resolved alerts is cleared: it rings once.
         """
 
-    def after(self, account_no: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def after(self, account_no: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts with numbers above ``account_no``, but for those that wait: for a sweep."""
 
     def families(self) -> Mapping[str, int]:
@@ -150,7 +150,7 @@ class Waiting:
 class AlertStore(Protocol):
     """Where alerts live."""
 
-    def waiting(self, now: int, progress_since: int) -> Waiting:
+    def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
 
     def transaction(self) -> AbstractContextManager[AlertTransaction]:

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from consumers.champions import Champions
-from consumers.days import EPOCH, Calendar
-from consumers.windows import CHAMPION, DEACTIVATED, NEVER
+from consumers.days import DAY_US, EPOCH, Calendar
+from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, NEVER
 
 ATTRIBUTES = (
     "name",
@@ -118,11 +118,22 @@ class State:
     )  # for evidence: names of champions, QBRs, subscriptions
 
 
+# What happened, rather than how things stand: only as long as windows look back, or it would pile up for ever.
+_PASSING = frozenset(
+    {
+        "ticket.opened",
+        "ticket.closed",
+        "survey.answered",
+        "touchpoint.logged",
+        "integration.synced",
+    }
+)
 _PER_FIELD = {"account.updated": "", "user.updated": "user_id"}
 
 
 def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
-    """The union of two sets of facts, in order; of superseded fields of ``*.updated`` only the newest is kept.
+    """The union of two sets of facts, in order; of superseded fields of ``*.updated`` only the newest is kept, of what
+    passes only the kept days before the newest fact.
 
     But for ``deactivated``: when a champion left is history, not state.
     """
@@ -131,6 +142,7 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
         by_key.setdefault(_place(fact), fact)
     kept: list[Fact] = []
     seen: set[tuple[str, str, str]] = set()
+    oldest = max((at for at, *_ in by_key), default=0) - KEPT_DAYS * DAY_US
     for key in sorted(by_key, reverse=True):
         fact = by_key[key]
         if fact.kind in _PER_FIELD:
@@ -145,6 +157,8 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
                 continue
             if len(fresh) < len(fact.data):
                 fact = msgspec.structs.replace(fact, data=fresh)
+        elif fact.kind in _PASSING and fact.at <= oldest:
+            continue
         kept.append(fact)
     kept.reverse()
     return kept

@@ -40,7 +40,7 @@ class MemoryWindows:
         for name in self.__slots__:
             setattr(self, name, getattr(work, name))
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+    def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position. Raises LostPosition."""
         if self.position(chunk.partition) != chunk.start:
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
@@ -79,7 +79,7 @@ class MemoryWindows:
         """Mark accounts as touched by ``partition``."""
         self.touched.update((account_id, partition) for account_id in account_ids)
 
-    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records, each once per partition and offset."""
         for item in rejected:
             self.dead_letters.setdefault((chunk.partition, item.offset), item)

@@ -99,9 +99,9 @@ class Pipeline:
         rejected = [Rejected(chunk.offsets[index], why, chunk.bodies[index]) for index, why in rejections]
         try:
             with self._store.transaction() as transaction:
-                transaction.advance(chunk, origin, now)
+                transaction.advance(chunk, origin)
                 if rejected:
-                    transaction.reject(chunk, origin, rejected, now)
+                    transaction.reject(chunk, origin, rejected)
                 if events:
                     seen = self._catch_up(transaction, lane)
                     sifted = seen.sift(ids, prints)

@@ -104,9 +104,12 @@ class AccountState:
             users[slot] = (last, days) if known is None else (max(known[0], last), union(*known, last, days))
         for day, spent in activity.sessions.items():
             usage.sessions[day] = usage.sessions.get(day, 0) + spent
-        newest = max(usage.sessions, default=0)
-        if any(day <= newest - KEPT_DAYS for day in usage.sessions):
-            usage.sessions = {d: s for d, s in usage.sessions.items() if d > newest - KEPT_DAYS}
+        oldest = self.profile.last_day - KEPT_DAYS
+        usage.sessions = {day: spent for day, spent in usage.sessions.items() if day > oldest}
+        for feature, users in list(usage.features.items()):
+            usage.features[feature] = {slot: seen for slot, seen in users.items() if seen[0] > oldest}
+            if not usage.features[feature]:
+                del usage.features[feature]
         self.usage_blob = _encoder.encode(usage)
         self.new_usage = True
 

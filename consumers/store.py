@@ -25,7 +25,7 @@ class Rejected:
 class WindowTransaction(Protocol):
     """One batch's work; all of it is kept or none."""
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+    def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``. Raises LostPosition."""
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
@@ -46,7 +46,7 @@ class WindowTransaction(Protocol):
     def touch(self, account_ids: Sequence[str], partition: str) -> None:
         """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
 
-    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records as dead letters, each once per partition and offset."""
 
     def count(self, totals: Mapping[str, int]) -> None:

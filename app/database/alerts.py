@@ -86,10 +86,10 @@ class SqlAlertStore:
         self._outbox = outbox
         self._real_us = real_us
 
-    def waiting(self, now: int, progress_since: int) -> Waiting:
+    def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
         with self._database.read() as connection:
-            held = _held(connection, progress_since)
+            held = _held(connection, self._real_us() - patience_us)
             due = exists().where(alert.c.check_at <= now, *_not_held(alert.c.account_no, held))
             marked = exists().where(*_not_held(touched.c.account_no, held)).select_from(touched)
             untold = exists().where(setting.c.key == _BASELINE)
@@ -119,9 +119,9 @@ class SqlAlertTransaction:
 
     # --- accounts to judge
 
-    def touched(self, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def touched(self, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Take up to ``limit`` marked accounts that need not wait, and clear their marks."""
-        free = _not_held(touched.c.account_no, _held(self._connection, progress_since))
+        free = _not_held(touched.c.account_no, _held(self._connection, self._real_us() - patience_us))
         marked = select(touched.c.account_no).distinct().where(*free)
         nos = self._numbers(marked.order_by(touched.c.account_no).limit(limit))
         batch = self._batch(nos, cooling_since)
@@ -129,9 +129,9 @@ class SqlAlertTransaction:
             self._connection.execute(delete(touched).where(these))
         return replace(batch, marked=batch.rows.nos)
 
-    def due(self, now: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def due(self, now: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come; that of resolved ones is cleared."""
-        free = _not_held(alert.c.account_no, _held(self._connection, progress_since))
+        free = _not_held(alert.c.account_no, _held(self._connection, self._real_us() - patience_us))
         ringing = select(alert.c.account_no).distinct().where(alert.c.check_at <= now, *free)
         nos = self._numbers(ringing.order_by(alert.c.account_no).limit(limit))
         batch = self._batch(nos, cooling_since)
@@ -140,9 +140,9 @@ class SqlAlertTransaction:
             self._connection.execute(rung.values(check_at=None))
         return batch
 
-    def after(self, account_no: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
+    def after(self, account_no: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts with numbers above ``account_no``, but for those that wait."""
-        held = _held(self._connection, progress_since)
+        held = _held(self._connection, self._real_us() - patience_us)
         number = account_window.c.account_no
         if self._connection.dialect.name != "sqlite":
             following = select(account.c.no).where(account.c.no > account_no).order_by(account.c.no)

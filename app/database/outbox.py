@@ -18,7 +18,6 @@ from alerts.delivery import (
     PACES_US,
     REPLAYABLE,
     UNSETTLED,
-    Attempt,
     Decision,
     Delivery,
     DeliveryStatus,
@@ -29,8 +28,6 @@ from alerts.delivery import (
 )
 from app.database.engine import Database
 from app.database.tables import delivery, delivery_attempt, destination
-
-MAX_LISTED = 200
 
 
 class SqlOutbox:
@@ -125,61 +122,10 @@ class SqlOutbox:
             .values(not_before=until)
         )
 
-    # --- looking and operating
+    # --- operating
 
-    def list(
-        self,
-        *,
-        status: DeliveryStatus | None = None,
-        destination: str | None = None,
-        alert_id: str | None = None,
-        before_id: int | None = None,
-        limit: int = 50,
-    ) -> Sequence[Delivery]:
-        """Deliveries, newest first; ``before_id`` continues after the last one seen."""
-        query = select(delivery).order_by(delivery.c.id.desc()).limit(min(limit, MAX_LISTED))
-        for column, wanted in (
-            (delivery.c.status, status),
-            (delivery.c.destination, destination),
-            (delivery.c.alert_id, alert_id),
-        ):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if before_id is not None:
-            query = query.where(delivery.c.id < before_id)
-        with self._database.read() as connection:
-            return [_delivery(row) for row in connection.execute(query)]
-
-    def attempts(self, delivery_id: int) -> Sequence[Attempt]:
-        """The log of one delivery, oldest first."""
-        columns = [column for column in delivery_attempt.c if column.name != "delivery_id"]
-        query = (
-            select(*columns)
-            .where(delivery_attempt.c.delivery_id == delivery_id)
-            .order_by(delivery_attempt.c.no)
-        )
-        with self._database.read() as connection:
-            return [Attempt(**row._mapping) for row in connection.execute(query)]
-
-    def replay(
-        self,
-        now: int,
-        *,
-        ids: Collection[int] | None = None,
-        destination: str | None = None,
-        status: DeliveryStatus = DeliveryStatus.PARKED,
-        since: int | None = None,
-    ) -> int:
-        """Queue again what was sent or parked, under the same webhook ids: ``ids``, or all that fit the filter."""
-        wanted: list[ColumnElement[bool]] = [delivery.c.status.in_(REPLAYABLE)]
-        if ids is not None:
-            wanted.append(delivery.c.id.in_(ids))
-        else:
-            wanted.append(delivery.c.status == status)
-        if destination is not None:
-            wanted.append(delivery.c.destination == destination)
-        if since is not None:
-            wanted.append(delivery.c.created_at >= since)
+    def replay(self, now: int, ids: Collection[int]) -> int:
+        """Queue again those of ``ids`` that were sent or parked, under the same webhook ids. Returns how many."""
         again = {
             "status": DeliveryStatus.QUEUED,
             "attempts": 0,
@@ -187,8 +133,9 @@ class SqlOutbox:
             "settled_at": None,
             "detail": "replayed",
         }
+        wanted = and_(delivery.c.status.in_(REPLAYABLE), delivery.c.id.in_(ids))
         with self._database.write() as connection:
-            return connection.execute(update(delivery).where(*wanted).values(again)).rowcount
+            return connection.execute(update(delivery).where(wanted).values(again)).rowcount
 
     def sync_destinations(self, configured: Mapping[str, str], now: int) -> None:
         """Bring the known destinations in line with the configuration, a kind under each name.

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, select, update
 
+from app.clock import Clock
 from app.database.engine import Database
 from app.database.tables import position
 from consumers.dedup import Segment
@@ -46,57 +48,50 @@ _REJECT = """
 INSERT INTO dead_letter (partition, "offset", reason, detail, origin, body, received_at, status)
 VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING
 """
+_CLOCK = Clock()
 _BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
 
 
 class _KnownIds:
     """Decoded user ids of accounts seen lately: a batch decodes only those that another process has changed.
 
-    An entry is taken out while a transaction works on it, so that no two ever share one, and is used again only if the
-    stored blob is still what it was decoded from.
+    An entry is taken out while a transaction works on it, and comes back only with its commit; it is used again only
+    if the stored blob is still what it stands for. Thread-safe.
     """
 
     def __init__(self, most: int = 1_000_000) -> None:
         """``most``: user ids kept over all accounts, about 150 bytes each."""
         self._most = most
         self._kept = 0
-        self._entries: dict[int, tuple[bytes, UserIds]] = {}
-        self._blobs: dict[int, bytes] = {}
+        self._entries: dict[int | None, tuple[bytes, UserIds]] = {}
+        self._lock = threading.Lock()
 
     def take(self, no: int, blob: bytes) -> UserIds:
         """The ids that ``blob`` holds."""
-        self._blobs[no] = blob
-        entry = self._entries.pop(no, None)
-        if entry is not None:
-            self._kept -= len(entry[1])
-            if entry[0] == blob:
-                return entry[1]
-        return UserIds(decode_ids(blob))
+        with self._lock:
+            entry = self._entries.pop(no, None)
+            if entry is not None:
+                self._kept -= len(entry[1])
+        return entry[1] if entry is not None and entry[0] == blob else UserIds(decode_ids(blob))
 
-    def encode(self, account: AccountState) -> bytes:
-        """The blob to store for an account's ids."""
-        assert account.no is not None
-        blob = self._blobs.get(account.no)
-        if blob is None or account.new_users:
-            blob = self._blobs[account.no] = encode_ids(account.users.known.ids)
-        return blob
-
-    def give_back(self, account: AccountState) -> None:
-        """Keep an account's ids for the next batch."""
-        assert account.no is not None
-        blob = self._blobs.pop(account.no)
-        if self._kept > self._most:
-            self._entries.clear()
-            self._kept = 0
-        self._kept += len(account.users.known)
-        self._entries[account.no] = (blob, account.users.known)
+    def keep(self, stored: Mapping[int | None, tuple[bytes, UserIds]]) -> None:
+        """Keep what a committed transaction has stored, for the next batch."""
+        with self._lock:
+            if self._kept > self._most:
+                self._entries.clear()
+                self._kept = 0
+            for no, entry in stored.items():
+                self._kept += len(entry[1])
+                self._entries[no] = entry
 
 
 class SqlWindowStore:
     """Implements ``consumers.store.WindowStore``. Thread-safe: each transaction has its own connection."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, real_us: Callable[[], int] = _CLOCK.real_us) -> None:
+        """``real_us`` dates positions and dead letters: retention and patience go by the real clock."""
         self._database = database
+        self._real_us = real_us
         self._known = _KnownIds()
 
     def position(self, partition: str) -> int:
@@ -114,30 +109,36 @@ class SqlWindowStore:
     def transaction(self) -> Iterator[SqlWindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""
         with self._database.write() as connection:
-            yield SqlWindowTransaction(connection, self._known)
+            work = SqlWindowTransaction(connection, self._known, self._real_us())
+            yield work
+        self._known.keep(work.stored)
 
 
 class SqlWindowTransaction:
     """Implements ``consumers.store.WindowTransaction`` on one connection."""
 
-    def __init__(self, connection: Connection, known: _KnownIds) -> None:
+    def __init__(self, connection: Connection, known: _KnownIds, now: int) -> None:
+        """``now`` is the real time."""
         self._connection = connection
         self._known = known
+        self._now = now
+        self.stored: dict[int | None, tuple[bytes, UserIds]] = {}
+        self._loaded: dict[int | None, bytes] = {}
         self._numbers: dict[str, int] = {}
         self._days_before: dict[str, tuple[int, int]] = {}
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
+    def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position; a rival who was first raises LostPosition."""
         moved = self._run(
             'UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, updated_at = ?'
             " WHERE partition = ? AND next = ?",
-            (chunk.next, chunk.end, chunk.behind, origin, now, chunk.partition, chunk.start),
+            (chunk.next, chunk.end, chunk.behind, origin, self._now, chunk.partition, chunk.start),
         ).rowcount
         if not moved and chunk.start == 0:
             moved = self._run(
                 'INSERT INTO position (partition, next, "end", behind, origin, updated_at) VALUES (?, ?, ?, ?, ?, ?)'
                 " ON CONFLICT DO NOTHING",
-                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, now),
+                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, self._now),
             ).rowcount
         if not moved:
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
@@ -187,6 +188,7 @@ class SqlWindowTransaction:
                 facts_blob=facts,
             )
             self._numbers[account_id] = no
+            self._loaded[no] = ids
             self._days_before[account_id] = (known.first_day, known.last_day)
         return states
 
@@ -194,6 +196,10 @@ class SqlWindowTransaction:
         """Write changed accounts back; new ones get their number."""
         accounts = list(accounts)
         self._number([account for account in accounts if account.no is None])
+        for account in accounts:
+            ids = account.users.known
+            blob = self._loaded.get(account.no)
+            self.stored[account.no] = (encode_ids(ids.ids) if account.new_users or blob is None else blob, ids)
         self._many(
             _SAVE_WINDOW,
             [
@@ -203,10 +209,8 @@ class SqlWindowTransaction:
         )
         self._many(
             _SAVE_DETAIL,
-            [(a.no, self._known.encode(a), a.usage_blob, a.facts_blob) for a in accounts if a.detail_changed],
+            [(a.no, self.stored[a.no][0], a.usage_blob, a.facts_blob) for a in accounts if a.detail_changed],
         )
-        for account in accounts:
-            self._known.give_back(account)
         self._many(
             "UPDATE account SET first_day = ?, last_day = ? WHERE no = ?",
             [
@@ -249,7 +253,7 @@ class SqlWindowTransaction:
             [(self._numbers[account_id], partition) for account_id in account_ids],
         )
 
-    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected], now: int) -> None:
+    def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records as dead letters, each once per partition and offset."""
         self._many(
             _REJECT,
@@ -261,7 +265,7 @@ class SqlWindowTransaction:
                     item.rejection.detail,
                     f"{origin} {item.offset}"[:1024],
                     item.body[:_BODY_KEPT],
-                    now,
+                    self._now,
                 )
                 for item in rejected
             ],

@@ -72,6 +72,7 @@ class MemoryGround:
 
     def __init__(self) -> None:
         self.store = MemoryAlertStore()
+        self.store.content.real_us = REAL
 
     def account(self, account_id: str, profile: Profile, *, owner: str | None = None) -> int:
         accounts = self.store.content.accounts

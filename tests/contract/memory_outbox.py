@@ -10,7 +10,6 @@ from alerts.delivery import (
     PACES_US,
     REPLAYABLE,
     UNSETTLED,
-    Attempt,
     Decision,
     Delivery,
     DeliveryStatus,
@@ -19,6 +18,7 @@ from alerts.delivery import (
     Outcome,
     Verdict,
 )
+from tests.contract.kept_deliveries import Attempt
 
 
 class MemoryOutbox:
@@ -100,45 +100,14 @@ class MemoryOutbox:
         self._destinations[row.destination] = state
         return True
 
-    def list(
-        self,
-        *,
-        status: DeliveryStatus | None = None,
-        destination: str | None = None,
-        alert_id: str | None = None,
-        before_id: int | None = None,
-        limit: int = 50,
-    ) -> Sequence[Delivery]:
-        found = [
-            row
-            for row in sorted(self._rows.values(), key=lambda row: -row.id)
-            if status in {None, row.status}
-            and destination in {None, row.destination}
-            and alert_id in {None, row.alert_id}
-            and (before_id is None or row.id < before_id)
-        ]
-        return found[:limit]
+    def deliveries(self) -> Sequence[Delivery]:
+        return sorted(self._rows.values(), key=lambda row: -row.id)
 
     def attempts(self, delivery_id: int) -> Sequence[Attempt]:
         return self._attempts.get(delivery_id, [])
 
-    def replay(
-        self,
-        now: int,
-        *,
-        ids: Collection[int] | None = None,
-        destination: str | None = None,
-        status: DeliveryStatus = DeliveryStatus.PARKED,
-        since: int | None = None,
-    ) -> int:
-        chosen = [
-            row
-            for row in self._rows.values()
-            if row.status in REPLAYABLE
-            and (row.id in ids if ids is not None else row.status == status)
-            and destination in {None, row.destination}
-            and (since is None or row.created_at >= since)
-        ]
+    def replay(self, now: int, ids: Collection[int]) -> int:
+        chosen = [row for row in self._rows.values() if row.status in REPLAYABLE and row.id in ids]
         for row in chosen:
             self._rows[row.id] = replace(
                 row, status=DeliveryStatus.QUEUED, attempts=0, next_at=now, settled_at=None, detail="replayed"

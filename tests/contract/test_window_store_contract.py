@@ -16,7 +16,7 @@ from app.database import tables
 from app.database.engine import Database
 from app.database.windows import SqlWindowStore
 from consumers.days import Calendar
-from consumers.errors import LostPosition
+from consumers.errors import LostPosition, StorageError
 from consumers.loop import ConsumerLoop
 from consumers.memory import MemorySource
 from consumers.memory_windows import MemoryWindows
@@ -253,4 +253,43 @@ def test_sqlite_remembers_segments_until_nothing_in_them_can_change_a_count(tmp_
         days = list(connection.scalars(select(tables.seen_segment.c.newest_day)))
 
     assert days == [20_454, 20_454]
+    database.close()
+
+
+def test_a_batch_that_was_rolled_back_leaves_nothing_behind_in_memory(tmp_path):
+    """SQLite gives the account number of a rolled-back batch to the next account: its users must not come with it."""
+    database = Database(f"sqlite:///{tmp_path / 'rolled.db'}")
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    store = SqlWindowStore(database)
+    pipeline = Pipeline(store, UTC)
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE INSERT ON account_detail BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(StorageError):
+        pipeline.handle(chunk([login(1, user="u1"), login(2, user="u2")]), "test", NOW)
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER refuse")
+    seats = {"id": "s1", "type": "seats.changed", "account_id": "bolt", "occurred_at": "2026-01-01T00:00:00Z"}
+
+    pipeline.handle(chunk([json.dumps({**seats, "data": {"purchased": 7}}).encode()]), "test", NOW)
+    pipeline.handle(chunk([login(3, account="bolt", user="u9")], start=1), "test", NOW)
+
+    assert windows(store, "acme") is None
+    assert set(windows(store, "bolt")[1]) == {"u9"}
+    database.close()
+
+
+def test_dead_letters_and_positions_are_dated_by_the_real_clock(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'dated.db'}")
+    with database.write() as connection:
+        tables.metadata.create_all(connection)
+    real = 2_000_000_000_000_000
+
+    Pipeline(SqlWindowStore(database, lambda: real), UTC).handle(chunk([b"bad", login(1)]), "test", NOW)
+
+    with database.read() as connection:
+        assert connection.scalar(select(tables.dead_letter.c.received_at)) == real
+        assert connection.scalar(select(tables.position.c.updated_at)) == real
     database.close()

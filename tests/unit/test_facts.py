@@ -62,6 +62,15 @@ def test_of_each_attribute_the_newest_word_stands(all_facts):
     assert state.attributes == (newest.data if newest else {})
 
 
+def test_what_only_passes_is_forgotten_after_the_kept_days_in_any_order():
+    tickets = [fact(day, day, "ticket.opened", ticket_id=f"t{day}") for day in (20_000, 20_300, 20_500)]
+    seats = fact(19_000, 1, "seats.changed", purchased=5)
+
+    kept = merge_facts(merge_facts([tickets[2]], [tickets[0], seats]), [tickets[1]])
+
+    assert kept == merge_facts([], [*tickets, seats]) == [seats, tickets[1], tickets[2]]
+
+
 def test_two_senders_who_use_one_id_are_told_apart_whoever_comes_first():
     crm, billing = (
         Fact(20_000 * DAY, "e1", "seats.changed", "", {"purchased": seats}, source)
