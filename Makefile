@@ -7,7 +7,7 @@ SOURCES := app alerts consumers migrations tests benchmarks
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture lint types bench fmt lock lock-check wheel venv clean
+.PHONY: help demo test lint types bench fmt lock lock-check wheel venv clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +16,7 @@ demo: $(VENV)/run.stamp ## the whole path on this machine: events in, alerts out
 	@exec $(BIN)/bellwether demo $(if $(DIR),--dir '$(DIR)')
 
 test: $(VENV)/dev.stamp ## every test this machine can run, and why any was left out
-	@$(BIN)/pytest $(ARGS)
-
-torture: $(VENV)/dev.stamp ## only the long fault injection
-	@$(BIN)/pytest -m torture $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and that imports point downwards
 	$(BIN)/ruff check $(SOURCES)

@@ -109,7 +109,8 @@ class Move:
     """One transition of one alert: what is written, and what is told.
 
     ``kind`` is the history's word: ``pending``, ``firing``, ``resolved``, ``updated``, ``dropped`` (a pending alert
-    whose condition went away), ``held`` (nothing to tell, a timer moved), ``acknowledged``, ``snoozed``, ``commented``.
+    whose condition went away), ``held`` (nothing to tell, a timer moved), ``acknowledged``, ``snoozed``, ``commented``,
+    ``feedback``.
     ``tells`` says whether destinations hear of it.
     """
 

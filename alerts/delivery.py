@@ -156,18 +156,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One line of a delivery's log."""
-
-    no: int
-    at: int
-    latency_ms: float
-    status_code: int | None
-    outcome: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class DestinationState:
     """What is known of a destination beside its configuration. ``not_before`` is 0 or when it may be sent to again."""
 
@@ -221,30 +209,8 @@ class Outbox(Protocol[Unit_contra]):
     def settle(self, delivery: Delivery, verdict: Verdict, outcome: Outcome, now: int) -> bool:
         """Write down an attempt and what follows from it; False, and nothing written, if the lease went elsewhere."""
 
-    def list(
-        self,
-        *,
-        status: DeliveryStatus | None = None,
-        destination: str | None = None,
-        alert_id: str | None = None,
-        before_id: int | None = None,
-        limit: int = 50,
-    ) -> Sequence[Delivery]:
-        """Deliveries, newest first; ``before_id`` continues after the last one seen."""
-
-    def attempts(self, delivery_id: int) -> Sequence[Attempt]:
-        """The log of one delivery, oldest first."""
-
-    def replay(
-        self,
-        now: int,
-        *,
-        ids: Collection[int] | None = None,
-        destination: str | None = None,
-        status: DeliveryStatus = DeliveryStatus.PARKED,
-        since: int | None = None,
-    ) -> int:
-        """Queue again what was sent or parked, under the same webhook ids: ``ids``, or all that fit the filter."""
+    def replay(self, now: int, ids: Collection[int]) -> int:
+        """Queue again those of ``ids`` that were sent or parked, under the same webhook ids. Returns how many."""
 
     def sync_destinations(self, configured: Mapping[str, str], now: int) -> None:
         """Bring the known destinations in line with the configuration, a kind under each name."""

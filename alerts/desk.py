@@ -1,4 +1,7 @@
-"""What people do to an alert by hand: acknowledge, snooze, resolve. One transaction each, with its history."""
+"""What people do to an alert by hand: acknowledge, snooze, resolve, comment, rate.
+
+One transaction each, with its history.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ class AlertClosed(BellwetherError):
 class AlertDesk:
     """Acts within the transaction that it is given, so that a caller can write its own rows with the move.
 
-    Asked twice, every act is done once: the second time the alert is returned as it stands.
+    Asked twice, every act is done once: the second time the alert is returned as it stands. What is said twice is
+    written twice.
     """
 
     def __init__(self, work: AlertTransaction, announcer: Announcer, calendar: Calendar) -> None:
@@ -66,6 +70,25 @@ class AlertDesk:
         after = self._write(move, now)
         self._lower_risk(alert, now)
         return after
+
+    def comment(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` said something of it, open or not; nothing but its history moves.
+
+        Raises UnknownAlert, AlertMoved.
+        """
+        return self._say("commented", alert_id, actor, now)
+
+    def feedback(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` said whether it was useful, the same way. Raises UnknownAlert, AlertMoved."""
+        return self._say("feedback", alert_id, actor, now)
+
+    def _say(self, kind: str, alert_id: str, actor: str, now: int) -> Alert:
+        alert = self._find(alert_id)
+        # A stopped ``for`` counts from updated_at, which therefore stays; so does the evidence, and is not copied.
+        said = replace(alert, evidence={})
+        move = moved(alert, said, kind, None, alert.updated_at, tells=False, actor=actor)
+        self._work.apply([move], [], now)
+        return replace(move.after, evidence=alert.evidence)
 
     def _find(self, alert_id: str) -> Alert:
         alert = self._work.alerts([alert_id]).get(alert_id)

@@ -142,22 +142,31 @@ def url_problem(url: Secret) -> str | None:
     return None
 
 
+def decode_key(text: str) -> bytes:
+    """The bytes of a signing key, ``whsec_`` and base64. Raises ConfigurationError, which does not repeat the key."""
+    encoded = text.removeprefix(_KEY_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    least, most = _KEY_BYTES
+    if not least <= len(key) <= most:
+        raise ConfigurationError(
+            f"secret must be {_KEY_PREFIX} and {least} to {most} bytes in base64: openssl rand -base64 24"
+        )
+    return key
+
+
 def keys_problem(secret: Secret) -> str | None:
     """What is wrong with the signing keys (more than one while they are changed), without showing them."""
     keys = secret.reveal().split()
     if len(keys) > _MOST_KEYS:
         return f"secret holds more than {_MOST_KEYS} keys: remove the oldest"
-    for text in keys:
-        encoded = text.removeprefix(_KEY_PREFIX).rstrip("=")
-        try:
-            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not _KEY_BYTES[0] <= len(key) <= _KEY_BYTES[1]:
-            least, most = _KEY_BYTES
-            return (
-                f"secret must be {_KEY_PREFIX} and {least} to {most} bytes in base64: openssl rand -base64 24"
-            )
+    try:
+        for key in keys:
+            decode_key(key)
+    except ConfigurationError as error:
+        return str(error)
     return None
 
 

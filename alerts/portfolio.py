@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.values import BoolArray, IntArray
+from alerts.arrays import BoolArray, IntArray
 from consumers.facts import PROFILE_FIELDS
-from consumers.windows import CELL_FIELDS, CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS, NEVER
+from consumers.windows import CELL_FIELDS, CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS
 
 PROFILE_DTYPE = np.dtype(PROFILE_FIELDS)
 CELL_DTYPE = np.dtype(CELL_FIELDS)
@@ -115,12 +115,6 @@ class Portfolio:
             return peaks
 
         return self._once(("peak", width, first_end, last_end), read)
-
-    def daily_logins(self, index: int, first: int, last: int) -> list[int]:
-        """One account's logins of each day [first..last] up to D, for charts and evidence."""
-        sums, origin = self._running()
-        counts: list[int] = np.diff(sums[first - origin : last - origin + 2, index]).tolist()
-        return counts
 
     def _sum(self, first: int, last: int) -> IntArray:
         sums, origin = self._running()
@@ -272,6 +266,3 @@ def _day_matrix(blobs: Sequence[bytes | bytearray | memoryview]) -> NDArray[Any]
         return np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), KEPT_DAYS)
     rows = [np.frombuffer(blob, dtype="<u2" if len(blob) == narrow else "<u4") for blob in blobs]
     return np.stack(rows).astype(np.uint32)
-
-
-__all__ = ["NEVER", "AccountRows", "Attributes", "Moment", "Portfolio"]

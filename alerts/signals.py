@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.alert import Verdict
-from alerts.metrics.readings import Readings, evidence
-from alerts.rules.explain import gap, threshold
+from alerts.metrics.readings import Readings, evidence, versions
+from alerts.rules.explain import gap, grounds, threshold
 from alerts.rules.rule import Rule
 from alerts.values import Status, plain
 
 
-def signals(readings: Readings, index: int, rules: Sequence[Rule]) -> list[dict[str, Any]]:
+def signals(
+    readings: Readings,
+    index: int,
+    rules: Sequence[Rule],
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
     """One entry per metric that any of ``rules`` reads, in the order of the catalogue (CONTRACT section 5).
 
-    ``breached``: the whole condition of one of its rules holds. ``threshold`` and ``gap`` are of the severest rule that
-    holds, else of the first that reads the metric.
+    ``breached``: the value stands, and what a rule says of it is part of why that rule's condition holds.
+    ``threshold`` and ``gap`` are of the severest such rule, else of the first that reads the metric. ``details``: see
+    :func:`~alerts.metrics.readings.evidence`.
     """
-    holds = {rule.id: int(rule.judge(readings).verdict[index]) == Verdict.TRUE for rule in rules}
+    because = {rule.id: grounds(rule, readings, index) for rule in rules}
     told = []
     for name, metric in readings.catalogue.items():
         readers = [rule for rule in rules if name in rule.metrics]
         if not readers:
             continue
-        chosen = max(readers, key=lambda rule: (holds[rule.id], rule.severity.rank if holds[rule.id] else 0))
+        breaching = [
+            rule
+            for rule in readers
+            if any(comparison.metric.name == name for comparison in because[rule.id])
+            and readings.values(name, rule.floors.get(name)).status[index] == Status.OK
+        ]
+        chosen = max(breaching, key=lambda rule: rule.severity.rank) if breaching else readers[0]
         floor = chosen.floors.get(name)
         values = readings.values(name, floor)
-        comparison = threshold(chosen, name)
+        comparison = threshold(chosen, name, because[chosen.id])
         told.append(
             {
                 "metric": name,
                 "value": plain(metric, values, index),
                 "status": Status(int(values.status[index])).word,
                 "rules": [rule.id for rule in readers],
-                "breached": holds[chosen.id],
+                "breached": bool(breaching),
                 "threshold": None if comparison is None else _flat(comparison.plain_threshold),
                 "gap": None if comparison is None else gap(comparison, values, index),
-                "evidence": evidence(readings, name, index, floor),
+                "evidence": evidence(
+                    readings, name, index, floor, rules=versions(name, readers), details=details
+                ),
             }
         )
     return told

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from alerts.portfolio import Portfolio
+from alerts.arrays import BoolArray, IntArray, StatusArray
+from alerts.portfolio import Portfolio
 
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-StatusArray = NDArray[np.uint8]
+__all__ = ["BoolArray", "IntArray", "Kind", "Metric", "Status", "StatusArray", "Values", "plain"]
 
 
 class Status(IntEnum):

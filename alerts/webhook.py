@@ -5,8 +5,6 @@ A delivery's payload is built here too, when its alert moves, so that a late del
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,11 +17,10 @@ from standardwebhooks import Webhook
 
 from alerts.alert import Alert, Severity
 from alerts.delivery import SECOND_US, Delivery, Message, Outcome
+from alerts.destination import decode_key
 from alerts.store import AccountCard
-from consumers.errors import ConfigurationError
 
 MAX_BODY_BYTES = 20_000  # under 20 KB, whichever of the two kilobytes is meant
-MAX_SECRETS = 4  # one in use, others on their way in or out
 
 # What evidence is cut down to, step by step, until the body fits: items of a list or object, characters of a text.
 _TRIMS = ((50, 500), (10, 200), (5, 80))
@@ -128,17 +125,8 @@ def body(kind: str, at: int, data: Mapping[str, Any]) -> bytes:
 
 
 def signing_key(secret: str) -> Webhook:
-    """The signer of a secret, ``whsec_`` and base64. Raises ConfigurationError, which does not repeat the secret."""
-    encoded = secret.removeprefix("whsec_").rstrip("=")
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not key:
-        raise ConfigurationError(
-            "a webhook secret must be whsec_ followed by base64\nmake one: echo whsec_$(openssl rand -base64 24)"
-        )
-    return Webhook(key)
+    """The signer of a secret. Raises ConfigurationError, which does not repeat the secret."""
+    return Webhook(decode_key(secret))
 
 
 def sign(keys: Sequence[Webhook], message_id: str, now: int, content: bytes) -> dict[str, str]:
@@ -162,10 +150,6 @@ class WebhookChannel:
     _keys: tuple[Webhook, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.secrets) > MAX_SECRETS:
-            raise ConfigurationError(
-                f"destination {self.name} has more than {MAX_SECRETS} secrets\nremove the oldest"
-            )
         object.__setattr__(self, "_keys", tuple(signing_key(secret) for secret in self.secrets))
 
     def compose(self, delivery: Delivery, now: int) -> Message:

@@ -65,14 +65,19 @@ class House:
     outbox: SqlOutbox
     alerts: SqlAlertStore
     leases: SqlLeases
+    schedule: SqlSchedule
     evaluator: Evaluator
     reader: AccountReader
     keys: KeyRing
 
     @classmethod
-    def build(cls, settings: Settings, clock: Clock, database: Database) -> House:
-        """Raises ConfigurationError for a wrong rule file, or another zone than the one the windows are in."""
-        calendar = organisation_calendar(settings, database)
+    def build(cls, settings: Settings, clock: Clock, database: Database, *, folds: bool = False) -> House:
+        """Raises ConfigurationError for a wrong rule file, or another zone than the one the windows are in.
+
+        ``folds`` says that this process may be the first to fold events, and so fixes the zone.
+        """
+        settings.check_in_force()
+        calendar = organisation_calendar(settings, database, fix=folds)
         book = Book(settings)
         outbox = SqlOutbox(database)
         alerts = SqlAlertStore(database, outbox, clock.real_us)
@@ -83,10 +88,11 @@ class House:
             database=database,
             calendar=calendar,
             book=book,
-            windows=SqlWindowStore(database),
+            windows=SqlWindowStore(database, clock.real_us),
             outbox=outbox,
             alerts=alerts,
             leases=SqlLeases(database),
+            schedule=SqlSchedule(database),
             evaluator=Evaluator(alerts, lambda: book.rulebook, calendar),
             reader=AccountReader(database, calendar, lambda: book.configuration, clock.now_us),
             keys=KeyRing(database, admin.get_secret_value() if admin else None),
@@ -124,7 +130,12 @@ class House:
     def clockwork(self) -> Clockwork:
         """What is due as time passes."""
         return Clockwork(
-            self.evaluator, SqlSchedule(self.database), self.leases, self.calendar, self.clock.real_us
+            self.evaluator,
+            self.schedule,
+            self.leases,
+            self.calendar,
+            self.clock.real_us,
+            rules_version=lambda: self.book.configuration.version,
         )
 
     def services(
@@ -154,14 +165,21 @@ class House:
         )
 
 
-def organisation_calendar(settings: Settings, database: Database) -> Calendar:
-    """The calendar of BELLWETHER_TIMEZONE, written down at the first start. Raises ConfigurationError for another."""
-    with database.write() as connection:
+def organisation_calendar(settings: Settings, database: Database, *, fix: bool) -> Calendar:
+    """The calendar of BELLWETHER_TIMEZONE. Raises ConfigurationError for another zone than the one written down.
+
+    Where none is yet, ``fix`` writes it down; whoever only looks must neither wait for a writer nor be one.
+    """
+    wanted = select(setting.c.value).where(setting.c.key == "timezone")
+    with database.read() as connection:
+        kept = connection.scalar(wanted)
+    if kept is None and fix:
         dialect = sqlite if database.sqlite else postgresql
         first = dialect.insert(setting).values(key="timezone", value=settings.timezone)
-        connection.execute(first.on_conflict_do_nothing())
-        kept = connection.scalar(select(setting.c.value).where(setting.c.key == "timezone"))
-    if kept != settings.timezone:
+        with database.write() as connection:
+            connection.execute(first.on_conflict_do_nothing())
+            kept = connection.scalar(wanted)  # another process may have been first, with another zone
+    if kept not in {None, settings.timezone}:
         raise ConfigurationError(
             f"BELLWETHER_TIMEZONE is {settings.timezone}, but the windows of {database.label} were folded in {kept}\n"
             f"set it back to {kept}, or start with another database: days cannot be moved after the fact"
@@ -184,7 +202,7 @@ def consumer(
     batch: int | None = None,
 ) -> ConsumerLoop:
     """A loop over one of several files, for the command line: what it touches waits for :func:`judge`."""
-    house = House.build(settings, clock, database)
+    house = House.build(settings, clock, database, folds=True)
     return house.consumer(source, heard, behind_batch=batch or BEHIND_BATCH, held=True)
 
 

@@ -27,7 +27,8 @@ POLL_S = 0.25  # a due time passes without ringing; two index look-ups are cheap
 MAX_LANES = 32
 TURN = 50  # messages that a lane sends before others may have its thread
 GRACE_S = 8.0  # how long a stop waits for answers that are still out
-STORAGE_PAUSE_S = 1.0
+TROUBLE_PAUSE_S = 1.0
+QUIET_S = 60.0  # the same trouble is told once in so long
 
 log = structlog.get_logger("bellwether.notifier")
 
@@ -75,6 +76,7 @@ class Notifier:
         self._lease_us = lease_us
         self._poll_s = poll_s
         self._grace_s = grace_s
+        self._troubles: dict[str, tuple[str, float]] = {}
         self._lanes: dict[str, threading.Thread] = {}
         self._turns: dict[str, int] = {}  # when each destination last had a lane, in turns
 
@@ -82,19 +84,23 @@ class Notifier:
         """Go on with other channels, as after a reload; an attempt under way ends as it began."""
         self._channels = dict(channels)
 
-    def run(self, stop: threading.Event, doorbell: threading.Event) -> None:
+    def run(
+        self, stop: threading.Event, doorbell: threading.Event, polled: Callable[[], None] = lambda: None
+    ) -> None:
         """Send until ``stop`` is set, looking again when ``doorbell`` rings or after a moment.
 
-        Then waits a little for answers that are still out; what does not come is sent again by whoever is next.
+        ``polled`` is called at every turn. At the end waits a little for answers that are still out; what does not come
+        is sent again by whoever is next.
         """
         while not stop.is_set():
             doorbell.clear()
+            polled()
             pause_s = self._poll_s
             try:
                 self._dispatch(stop, doorbell)
-            except StorageError as error:
-                log.warning("outbox_unavailable", error=str(error))
-                pause_s = STORAGE_PAUSE_S
+            except Exception as error:  # a notifier that ended would be silence of our own making
+                self._complain(error)
+                pause_s = TROUBLE_PAUSE_S
             doorbell.wait(pause_s)
         last = time.monotonic() + self._grace_s
         for lane in self._lanes.values():
@@ -147,11 +153,20 @@ class Notifier:
                     break
                 self._deliver(claimed[0], clock)
                 attempts += 1
-        except StorageError as error:
-            log.warning("outbox_unavailable", destination=name, error=str(error))
-        except Exception:  # the lane ends, the lease runs out, and another lane tries again
-            log.exception("lane_failed", destination=name)
+        except Exception as error:  # the lane ends, the lease runs out, and another lane tries again
+            self._complain(error, name)
         return attempts
+
+    def _complain(self, error: Exception, destination: str = "") -> None:
+        said, at = self._troubles.get(destination, ("", 0.0))
+        if repr(error) == said and time.monotonic() - at < QUIET_S:
+            return
+        self._troubles[destination] = (repr(error), time.monotonic())
+        where = {"destination": destination} if destination else {}
+        if isinstance(error, StorageError):
+            log.warning("outbox_unavailable", error=str(error), **where)
+        else:
+            log.error("notifier_failed", error=repr(error), exc_info=error, **where)
 
     def _deliver(self, delivery: Delivery, clock: Callable[[], int]) -> None:
         outcome = self._attempt(delivery, clock())

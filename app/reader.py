@@ -15,9 +15,10 @@ from alerts.signals import signals
 from app.database import alert_queries
 from app.database.engine import Database
 from app.database.schedule import last_sweep_at
-from app.database.tables import account, account_window, family
+from app.database.tables import account, account_detail, account_window, family
 from app.http.instants import day_or_none, instant_or_none, money
 from consumers.days import Calendar
+from consumers.state import AccountState
 
 _MOST_OPEN = 200  # more rules than that nobody has
 
@@ -44,7 +45,7 @@ class AccountReader:
             row = _row(connection, account_id)
             if row is None:
                 return None
-            readings = self._readings(connection, row)
+            readings, details = self._readings(connection, row), self._details(connection, row)
             wanted = alert_queries.Filter(account_id=account_id, status=("pending", "firing"))
             open_alerts = alert_queries.page(connection, wanted, limit=_MOST_OPEN)
             judged = [at for at in (row.evaluated_at, last_sweep_at(connection)) if at is not None]
@@ -54,7 +55,7 @@ class AccountReader:
             "evaluated_at": instant_or_none(max(judged) if row.judged_at is not None else None),
             "risk_level": row.risk_level,
             "health": {"score": None, "band": "unknown", "coverage": 0, "components": {}},
-            "signals": signals(readings, 0, self._configuration().rules),
+            "signals": signals(readings, 0, self._configuration().rules, details),
             "open_alerts": [_open_alert(each) for each in open_alerts],
             "renewal_date": day_or_none(row.renewal_day),
             "mrr": money(row.mrr_cents),
@@ -66,11 +67,11 @@ class AccountReader:
             row = _row(connection, account_id)
             if row is None:
                 return None
-            readings = self._readings(connection, row)
+            readings, details = self._readings(connection, row), self._details(connection, row)
         return {
             "account_id": account_id,
             "as_of": iso(readings.portfolio.as_of),
-            "metrics": snapshot(readings, 0),
+            "metrics": snapshot(readings, 0, self._configuration().rules, details),
         }
 
     def explain(self, account_id: str, rule_id: str) -> Explanation | None:
@@ -102,6 +103,13 @@ class AccountReader:
             login_maps=lambda: [row.login_maps],
         )
         return Readings(Portfolio(rows, moment))
+
+    def _details(self, connection: Connection, row: Row[Any]) -> dict[str, dict[str, Any]]:
+        """What evidence names beside the numbers: the profile has no room for it, so the facts are read again."""
+        wanted = select(account_detail.c.facts).where(account_detail.c.account_no == row.no)
+        facts = connection.scalar(wanted)
+        told = AccountState(row.account_id, facts_blob=facts or b"").details(self._calendar)
+        return {"champion": told["champions"], "seats": {"purchased": told["seats"]}}
 
 
 def _row(connection: Connection, account_id: str) -> Row[Any] | None:

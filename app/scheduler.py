@@ -7,6 +7,7 @@ nothing: each ring asks what is due now. The process that holds the lease ``cloc
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ SILENT_S = 5.0  # without a ring for so long the doorbell is broken, or the real
 LEASE_US = 30 * 1_000_000  # a killed holder is followed within half a minute
 RENEW_US = 20 * 1_000_000  # left of it: renewed every ten seconds, not with every ring
 QUIET_S = 60.0  # the same trouble is logged once a minute
+STOP_S = 5.0  # for the transaction in progress
 CLOCK_LEASE = "clock"
 _EPOCH = date(1970, 1, 1)
 
@@ -36,6 +38,10 @@ log = structlog.get_logger(__name__)
 
 class LeaseLost(BellwetherError):
     """Another process took the clock over; what was being done is left to it."""
+
+
+class Stopping(BellwetherError):
+    """The process ends; what was being done is begun again by the next one that has the clock."""
 
 
 class Leases(Protocol):
@@ -60,6 +66,12 @@ class Schedule(Protocol):
     def closed(self, day: int, closed_at: int, next_due_at: int) -> bool:
         """Write down that ``day`` is closed; False if it or a later one already was."""
 
+    def rules_version(self) -> str | None:
+        """The configuration by which every account was judged."""
+
+    def judged_by(self, rules_version: str) -> None:
+        """Write down that every account was judged by this configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -81,25 +93,42 @@ class Clockwork:
         calendar: Calendar,
         real_us: Callable[[], int],
         *,
+        rules_version: Callable[[], str],
         holder: str | None = None,
     ) -> None:
-        """``real_us`` gives the real time: a lease would never end by a clock that stands still."""
+        """``real_us`` gives the real time: a lease would never end by a clock that stands still.
+
+        ``rules_version`` tells the configuration in force.
+        """
         self._evaluator = evaluator
         self._schedule = schedule
         self._leases = leases
         self._calendar = calendar
         self._real_us = real_us
         self._holder = holder or new_holder()
+        self._rules_version = rules_version
+        self._rules_known = False  # that all were judged by the rules in force, since the clock is ours
         self._lease: Lease | None = None
 
-    def tick(self, now: int) -> Tick:
-        """Do what is due at ``now``, the moment of judgement. Raises StorageError, LeaseLost."""
+    def tick(self, now: int, alive: Callable[[], None] = lambda: None) -> Tick:
+        """Do what is due at ``now``, the moment of judgement. Raises StorageError, LeaseLost.
+
+        ``alive`` is called after each batch of a long piece of work; what it raises ends that.
+        """
         if not self._holds():
+            self._rules_known = False
             return Tick(holding=False)
+
+        def still() -> None:
+            alive()
+            self._keep()
+
         total = Summary()
         day = self._due_day(now)
-        if day is not None:
-            total.add(self._close(day, now))
+        if not self._rules_known:
+            total.add(self._know_rules(day, now, still))
+        elif day is not None:
+            total.add(self._close(day, now, still))
         total.add(self._evaluator.evaluate_due(now))
         return Tick(True, day, total)
 
@@ -121,9 +150,25 @@ class Clockwork:
         newest = self._calendar.day_of_us(now) - 1
         return newest if last is None or newest > last.closed_day else None
 
-    def _close(self, day: int, now: int) -> Summary:
+    def _know_rules(self, day: int | None, now: int, alive: Callable[[], None]) -> Summary:
+        """Judge all accounts if the rules are others than before, as after a change while no service ran.
+
+        A day's close does that as well. Later changes come by a reload, which judges all itself.
+        """
+        version, summary = self._rules_version(), Summary()
+        known = self._schedule.rules_version() == version
+        if day is not None:
+            summary = self._close(day, now, alive)
+        elif not known:
+            summary = self._evaluator.evaluate_all(now, alive=alive)
+        if not known:
+            self._schedule.judged_by(version)
+        self._rules_known = True
+        return summary
+
+    def _close(self, day: int, now: int, alive: Callable[[], None]) -> Summary:
         """Sweep, then write down that it is done: killed between the two, a second sweep moves nothing twice."""
-        summary = self._evaluator.close_day(day, now, alive=self._keep)
+        summary = self._evaluator.close_day(day, now, alive=alive)
         self._schedule.closed(day, now, self._calendar.close_us(day + 1))
         return summary
 
@@ -158,6 +203,8 @@ class Doorbell:
         self._clockwork = clockwork
         self._now_us = now_us
         self._rung = time.monotonic()
+        self._ringing = threading.Lock()
+        self._stopping = threading.Event()
         self._trouble = ("", 0.0)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         # A ring while the last one is still being answered is no news.
@@ -176,15 +223,28 @@ class Doorbell:
         )
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """End the ring in progress, then the ringing, and give the lease back."""
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """End the ringing and, after its batch, the ring in progress; give the lease back.
+
+        One that takes longer than ``timeout_s``, waiting for the database, is left to the end of the process, and the
+        lease runs out by itself.
+        """
+        self._stopping.set()
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
-        self._clockwork.stop()
+            self._scheduler.shutdown(wait=False)
+        if not self._ringing.acquire(timeout=timeout_s):
+            log.warning("the clock stops in the middle of its work", waited_s=timeout_s)
+            return
+        try:
+            self._clockwork.stop()
+        except BellwetherError as error:
+            log.warning("the clock's lease was not given back and will run out", error=str(error))
+        finally:
+            self._ringing.release()
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last ring was answered."""
+        """Seconds since the last ring was answered, or a long one made progress."""
         return time.monotonic() - self._rung
 
     def watch(self) -> None:
@@ -196,8 +256,20 @@ class Doorbell:
             self._scheduler.modify_job("ring", next_run_time=datetime.now(UTC))
 
     def _ring(self) -> None:
+        with self._ringing:
+            if not self._stopping.is_set():
+                self._answer()
+
+    def _alive(self) -> None:
+        if self._stopping.is_set():
+            raise Stopping("the clock was stopped in the middle of its work\nthe next start will finish it")
+        self._rung = time.monotonic()
+
+    def _answer(self) -> None:
         try:
-            tick = self._clockwork.tick(self._now_us())
+            tick = self._clockwork.tick(self._now_us(), self._alive)
+        except Stopping:
+            return
         except BellwetherError as error:
             self._complain(str(error))
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import threading
@@ -24,7 +25,7 @@ from app.http.application import create_app
 from app.http.services import Probe
 from app.notifier import Notifier
 from app.outbound import HttpSender
-from app.scheduler import Doorbell
+from app.scheduler import Doorbell, Stopping
 from app.settings import Delivery, Settings
 from app.web import WebServer
 from consumers.errors import BellwetherError, ConfigurationError, StorageError
@@ -51,14 +52,16 @@ class Service:
         self.settings = settings
         self._roles = ROLES[role]
         self._clock = clock or Clock(settings.now)
+        settings.check_in_force()
         database = Database(settings.database_url)
         migrate.check(database)
-        self.house = House.build(settings, self._clock, database)
+        self.house = House.build(settings, self._clock, database, folds=True)
         if "api" in self._roles:
             settings.check_bind(keys_exist=self.house.keys.needed())
         self._stop = threading.Event()
         self._judge = threading.Event()
         self._send = threading.Event()
+        self._reloading = threading.Lock()
         self._journal_bell = JournalBell()
         self._threads: list[threading.Thread] = []
         self._turned: dict[str, float] = {}
@@ -86,8 +89,8 @@ class Service:
             house.evaluator.retire_rules(self._clock.now_us())
             self._clock_bell.start()
             self._begin("watch", self._watch)
-        if "notifier" in self._roles and self.settings.delivery is Delivery.LIVE:
-            self._begin("notifier", lambda: self._notifier.run(self._stop, self._send))
+        if self._sends:
+            self._begin("notifier", self._notify)
         # What lives as long as the process need not be looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -98,22 +101,31 @@ class Service:
         self._judge.set()
         self._send.set()
         self._journal_bell.ring()
-        self._clock_bell.stop()
         last = time.monotonic() + DRAIN_S
+        self._clock_bell.stop(DRAIN_S)
         for thread in self._threads:
             thread.join(max(0.0, last - time.monotonic()))
         self.house.database.close()
 
     def reload(self) -> Page:
-        """Read the configuration again and go on with it; on any error nothing changes. Raises ConfigurationError."""
-        page = self.house.book.reload()
-        self._notifier.use(page.channels)
-        self.house.outbox.sync_destinations(page.destinations, self._clock.real_us())
-        self.house.evaluator.retire_rules(self._clock.now_us())
-        self.house.evaluator.evaluate_all(self._clock.now_us())
-        self._send.set()
-        log.info("configuration reloaded", version=page.configuration.version, rules=len(page.rulebook.rules))
-        return page
+        """Read the configuration again and go on with it; on any error nothing changes. Raises ConfigurationError.
+
+        One after the other: of two at once the older page might be the last to reach the notifier.
+        """
+        with self._reloading:
+            page = self.house.book.reload()
+            self._notifier.use(page.channels)
+            self.house.outbox.sync_destinations(page.destinations, self._clock.real_us())
+            self.house.evaluator.retire_rules(self._clock.now_us())
+            with contextlib.suppress(Stopping):  # it is in force; the next start judges what is left
+                self.house.evaluator.evaluate_all(self._clock.now_us(), alive=self._going_on)
+                if "scheduler" in self._roles:
+                    self.house.schedule.judged_by(page.configuration.version)
+            self._send.set()
+            log.info(
+                "configuration reloaded", version=page.configuration.version, rules=len(page.rulebook.rules)
+            )
+            return page
 
     # --- the loops
 
@@ -138,6 +150,9 @@ class Service:
                 self._complain("consumer", error)
                 self._stop.wait(1.0)
 
+    def _notify(self) -> None:
+        self._notifier.run(self._stop, self._send, polled=lambda: self._turn("notifier"))
+
     def _heard(self, handled: Handled) -> None:
         if not handled.behind:
             self._judge.set()
@@ -146,7 +161,6 @@ class Service:
         while not self._stop.is_set():
             self._judge.wait(EVALUATE_S)
             self._judge.clear()
-            self._turn("evaluator")
             try:
                 self._judge_all()
             except Exception as error:  # as above
@@ -156,6 +170,7 @@ class Service:
     def _judge_all(self) -> None:
         more = True
         while more and not self._stop.is_set():
+            self._turn("evaluator")  # however much there is, it makes progress
             summary: Summary = self.house.evaluator.evaluate_touched(JUDGED_AT_ONCE, self._clock.now_us())
             if summary.deliveries:
                 self._send.set()
@@ -170,7 +185,7 @@ class Service:
                 continue
             tidied = time.monotonic()
             try:
-                gone = tidy(self.house.database, self.settings, self._clock.real_us())
+                gone = tidy(self.house.database, self.settings, self._clock.real_us(), self._clock.now_us())
             except Exception as error:  # as above
                 self._complain("housekeeping", error)
             else:
@@ -178,6 +193,16 @@ class Service:
                     log.info("tidied", **gone)
 
     # --- how it is
+
+    @property
+    def _sends(self) -> bool:
+        return "notifier" in self._roles and self.settings.delivery is Delivery.LIVE
+
+    def _going_on(self) -> None:
+        if self._stop.is_set():
+            raise Stopping(
+                "the service was stopped while it judged by new rules\nthe next start will finish it"
+            )
 
     def _turn(self, name: str) -> None:
         self._turned[name] = time.monotonic()
@@ -198,6 +223,8 @@ class Service:
             probes["evaluator"] = lambda: self._silence("evaluator")
         if "scheduler" in self._roles:
             probes["clock"] = lambda: "has not rung lately" if self._clock_bell.silent_s > SILENT_S else None
+        if self._sends:
+            probes["notifier"] = lambda: self._silence("notifier")
         return probes
 
     def _silence(self, name: str) -> str | None:

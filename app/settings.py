@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app import environment
@@ -79,10 +79,10 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "sqlite:///bellwether.db", repr=False, description="or postgresql://… (psycopg 3)"
+        "sqlite:///bellwether.db", repr=False, description="PostgreSQL is not in this version yet"
     )
     config: Path | None = Field(None, description="rules, destinations, routes; empty: the shipped defaults")
-    kafka_bootstrap_servers: str = Field("", description="empty: the embedded journal")
+    kafka_bootstrap_servers: str = Field("", description="not in this version yet")
     kafka_security_protocol: str = "PLAINTEXT"
     kafka_sasl_mechanism: str = ""
     kafka_sasl_username: str = ""
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     public_url: str = Field("", validate_default=True, description="links in messages; from host and port")
     environment: str = Field("", max_length=64, description="a name shown on every message and page")
-    encryption_key: SecretStr | None = Field(None, description="destination secrets at rest; a list rotates")
+    encryption_key: SecretStr | None = Field(None, description="accepted; nothing is stored encrypted yet")
     topic_prefix: str = "bellwether."
     dedup: Dedup = Dedup.PARTITION
     retention_activity: Span = timedelta(days=400)
@@ -134,9 +134,11 @@ class Settings(BaseSettings):
         )
         given: dict[str, Any] = {field_name(name): each.value.strip() for name, each in variables.items()}
         try:
-            return cls(**given)
+            settings = cls(**given)
         except ValidationError as error:
             raise ConfigurationError(_explain(error, variables)) from None
+        settings.check_in_force()
+        return settings
 
     @field_validator("timezone")
     @classmethod
@@ -164,14 +166,6 @@ class Settings(BaseSettings):
             raise ValueError("write http:// or https://, a host, and nothing after the path")
         return url.rstrip("/")
 
-    @model_validator(mode="after")
-    def _keys_where_needed(self) -> Settings:
-        if self.database_url.startswith("postgres") and self.encryption_key is None:
-            raise ValueError(
-                "BELLWETHER_ENCRYPTION_KEY is required on PostgreSQL\nset it, or its _FILE, to a long secret"
-            )
-        return self
-
     @property
     def zone(self) -> ZoneInfo:
         """The organisation's zone, in which days begin and end."""
@@ -184,6 +178,24 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host.lower() == "localhost"
+
+    def check_in_force(self) -> None:
+        """What this version knows by name only must not be taken for done. Raises ConfigurationError."""
+        if self.kafka_bootstrap_servers:
+            raise ConfigurationError(
+                "BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is set, but Kafka is not in this version yet\n"
+                "unset it, and send events over HTTP or with: bellwether ingest"
+            )
+        if self.database_url.lower().startswith("postgres"):
+            raise ConfigurationError(
+                "BELLWETHER_DATABASE_URL names PostgreSQL, which is not in this version yet\n"
+                "use SQLite: sqlite:///bellwether.db"
+            )
+        if self.dedup is not Dedup.PARTITION:
+            raise ConfigurationError(
+                f"BELLWETHER_DEDUP is {self.dedup.value}, which is not in this version yet\n"
+                "unset it: an event id counts once in each partition, and HTTP intake is one partition"
+            )
 
     def check_bind(self, *, keys_exist: bool = False) -> None:
         """Without any API key only this machine may ask. Raises ConfigurationError for any other bind."""

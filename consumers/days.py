@@ -60,7 +60,8 @@ def parse_instant(text: str) -> datetime:
         when = msgspec.convert(f"{leap[1]}:59{leap[2]}" if leap else text, datetime)
     except (msgspec.ValidationError, UnicodeError):
         raise ValueError("not an RFC 3339 instant with an offset") from None
-    if when.tzinfo is None or (leap and micros(when) % DAY_US != DAY_US - 1_000_000):
+    colonless = text[-1] not in "Zz" and text[-3] != ":"  # +0000, which msgspec takes
+    if when.tzinfo is None or colonless or (leap and micros(when) % DAY_US != DAY_US - 1_000_000):
         raise ValueError("not an RFC 3339 instant with an offset")
     return when
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
@@ -33,6 +35,12 @@ _ECHO = 80
 _MAX_DETAIL = 1000
 _BOM = b"\xef\xbb\xbf"
 _NUL_ESCAPE = b"\\u0000"
+# An offset without its colon, which msgspec takes and RFC 3339 does not have. Looked for only where it can be: east of
+# Greenwich beside a plus sign, west of it in a time that is not UTC. That leaves -0000, not worth a look at each event.
+_COLONLESS = re.compile(rb':[0-9]{2}(?:\.[0-9]+)?(?!-0000)[+-][0-9]{4}"')
+_MAYBE_EAST = re.compile(rb'\+[0-9]{4}"')
+_MAYBE_WEST = re.compile(rb'-[0-9]{4}"')
+_zone = attrgetter("tzinfo")
 
 
 class RejectionReason(StrEnum):
@@ -111,7 +119,21 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def _decode_part(part: Sequence[bytes], latest: datetime) -> tuple[list[Event], list[tuple[int, Rejection]]]:
-    stream: Iterator[Event] = map(_read if _unsuspicious(part) else _read_warily, part)
+    trusted = _unsuspicious(part)
+    good, bad = _decode_with(_read if trusted else _read_warily, part)
+    times = [event.occurred_at for event in good]
+    if trusted and [*map(_zone, times)].count(UTC) < len(times) and any(map(_MAYBE_WEST.search, part)):
+        good, bad = _decode_with(_read_warily, part)
+        times = [event.occurred_at for event in good]
+    if times and (min(times) < EARLIEST or max(times) > latest):
+        return _punctual(good, bad, latest)
+    return good, bad
+
+
+def _decode_with(
+    read: Callable[[bytes], Event], part: Sequence[bytes]
+) -> tuple[list[Event], list[tuple[int, Rejection]]]:
+    stream: Iterator[Event] = map(read, part)
     good: list[Event] = []
     bad: list[tuple[int, Rejection]] = []
     while True:
@@ -125,10 +147,6 @@ def _decode_part(part: Sequence[bytes], latest: datetime) -> tuple[list[Event], 
                 bad.append((index, verdict))
             else:
                 good.append(verdict)
-    if good:
-        times = [event.occurred_at for event in good]
-        if min(times) < EARLIEST or max(times) > latest:
-            return _punctual(good, bad, latest)
     return good, bad
 
 
@@ -142,12 +160,14 @@ def _unsuspicious(part: Sequence[bytes]) -> bool:
             joined.decode()
         except UnicodeDecodeError:
             return False
+    if b"+" in joined and _MAYBE_EAST.search(joined):
+        return False
     return b"\\" not in joined or _NUL_ESCAPE not in joined
 
 
 def _read_warily(body: bytes) -> Event:
     """As ``_read``, but raises for what msgspec overlooks in fields that it skips, or takes and a database does not."""
-    if len(body) > MAX_EVENT_BYTES or _NUL_ESCAPE in body:
+    if len(body) > MAX_EVENT_BYTES or _NUL_ESCAPE in body or _COLONLESS.search(body):
         raise ValueError
     if not body.isascii():
         body.decode()

@@ -41,9 +41,12 @@ def both(*conditions: Any) -> Any:
 
 
 def negated(inner: Any) -> Any:
+    def opposite(value: bool | None) -> bool | None:
+        return None if value is None else not value
+
     def condition(metrics: View) -> Verdict:
-        said = inner(metrics)
-        return tuple(None if value is None else not value for value in said)  # type: ignore[return-value]
+        says, without_nothing = inner(metrics)
+        return opposite(says), opposite(without_nothing)
 
     return condition
 

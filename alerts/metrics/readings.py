@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.portfolio import Moment, Portfolio
@@ -41,12 +41,42 @@ class Readings:
         return plain(self.catalogue[metric], self.values(metric, floor), index)
 
 
-def evidence(readings: Readings, name: str, index: int, floor: int | None = None) -> dict[str, Any]:
+class RuleRead(Protocol):
+    """As much of a rule as evidence names."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> str:
+        """A hash of what it decides by."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names that its conditions read."""
+
+
+def versions(name: str, rules: Sequence[RuleRead]) -> dict[str, str]:
+    """The version of each of ``rules`` that reads the metric, by its id."""
+    return {rule.id: rule.version for rule in rules if name in rule.metrics}
+
+
+def evidence(
+    readings: Readings,
+    name: str,
+    index: int,
+    floor: int | None = None,
+    *,
+    rules: Mapping[str, str] | None = None,
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """What a stranger with the raw events needs to get the same number, in JSON's types (METRICS section 1).
 
     Days are ISO dates, windows first and last day, both counted in. ``inputs`` says of each family of events
     that feeds the metric whether it flows and since which day; ``seen`` when the account itself was first and
-    last active.
+    last active. ``rules`` are those that read the metric, with their versions; ``details`` what the account's facts say
+    beside the number, by the first word of the metrics' names: who the champions are, seats by subscription.
     """
     metric, values = readings.catalogue[name], readings.values(name, floor)
     portfolio = readings.portfolio
@@ -70,14 +100,24 @@ def evidence(readings: Readings, name: str, index: int, floor: int | None = None
         "first_activity": iso(int(portfolio.number("first_day")[index])),
         "last_activity": iso(int(portfolio.number("last_day")[index])),
     }
+    if rules is not None:
+        told["rules"] = dict(rules)
+    subject = name.partition(".")[0]
+    if details is not None and subject in details:
+        told["details"] = dict(details[subject])
     return told
 
 
-def snapshot(readings: Readings, index: int) -> dict[str, dict[str, Any]]:
-    """Every metric of one account: ``{name: {value, status, evidence}}``."""
+def snapshot(
+    readings: Readings,
+    index: int,
+    rules: Sequence[RuleRead] = (),
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Every metric of one account: ``{name: {value, status, evidence}}``; ``details`` as :func:`evidence` has them."""
     told = {}
     for name in readings.catalogue:
-        proof = evidence(readings, name, index)
+        proof = evidence(readings, name, index, rules=versions(name, rules), details=details)
         told[name] = {"value": proof["value"], "status": proof["status"], "evidence": proof}
     return told
 

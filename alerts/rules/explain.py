@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from alerts.alert import Verdict
 from alerts.rules.condition import COMPARE, Condition, Readings
-from alerts.rules.expression import WHOLE, Comparison, Op, leaves
+from alerts.rules.expression import WHOLE, And, Comparison, Node, Not, Op, leaves
 from alerts.rules.rule import Judgement, Rule
 from alerts.values import Status, Values, plain
 
 _RESULTS = {Verdict.TRUE: "true", Verdict.FALSE: "false", Verdict.UNKNOWN: "unknown"}
+_NEGATED = {Verdict.TRUE: Verdict.FALSE, Verdict.FALSE: Verdict.TRUE, Verdict.UNKNOWN: Verdict.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One comparison as it stands for one account, in JSON's types.
+    """One clause of a condition as it stands for one account, in JSON's types.
 
-    ``result`` is the comparison's own, also under a ``not`` (then ``negated``). ``gap`` is value - threshold, None for
-    words, flags and values that do not stand. ``clears`` is what would have to become true for this part of the rule to
+    ``clause`` is the comparison as the rule means it, with the ``not`` that it is under (then ``negated``), and
+    ``result`` is whether that holds; ``comparison`` is the result without the ``not``. ``gap`` is value - threshold,
+    None for words, flags and values that do not stand. ``clears`` is what would have to become true for the clause to
     stop holding, None if it does not hold.
     """
 
     metric: str
+    clause: str
     op: str
     threshold: Any
     value: Any
     status: str
     result: str
+    comparison: str
     gap: float | None
     negated: bool
     clears: str | None
@@ -37,7 +42,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A rule's verdict on one account and the comparisons that made it, in the order in which the rule writes them."""
+    """A rule's verdict on one account and the clauses that made it, in the order in which the rule writes them."""
 
     rule: str
     version: str
@@ -81,13 +86,26 @@ def explain(rule: Rule, readings: Readings, index: int, judgement: Judgement | N
     )
 
 
-def threshold(rule: Rule, metric: str) -> Comparison | None:
+def grounds(rule: Rule, readings: Readings, index: int) -> tuple[Comparison, ...]:
+    """The comparisons that make the rule's condition true, as they stand under their ``not``; none if it is not true.
+
+    Of an ``or`` only the sides that hold. A comparison that is true only because its value does not exist is one too.
+    """
+
+    def told(comparison: Comparison) -> Verdict:
+        name = comparison.metric.name
+        return _verdict(comparison, readings.values(name, rule.floors.get(name)), index)
+
+    return tuple(_because(rule.when.root, told, Verdict.TRUE) or ())
+
+
+def threshold(rule: Rule, metric: str, among: Collection[Comparison] = ()) -> Comparison | None:
     """The comparison of the rule's condition that a reader of the metric wants to see; None if it reads another.
 
-    Where there are several, the first that is not under a ``not``.
+    Where there are several, one of ``among``, then the first that is not under a ``not``.
     """
     found = [(negated, leaf) for leaf, negated in leaves(rule.when.root) if leaf.metric.name == metric]
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+    return min(found, key=lambda pair: (pair[1] not in among, pair[0]))[1] if found else None
 
 
 def gap(comparison: Comparison, values: Values, index: int) -> float | None:
@@ -116,6 +134,21 @@ class _OneAccount:
         return Values(whole.numerator[one], whole.denominator[one], whole.status[one], text)
 
 
+def _because(node: Node, told: Callable[[Comparison], Verdict], wanted: Verdict) -> list[Comparison] | None:
+    """The comparisons that give ``node`` the verdict ``wanted``, TRUE or FALSE; None if it has another."""
+    match node:
+        case Comparison():
+            return [node] if told(node) is wanted else None
+        case Not(operand):
+            return _because(operand, told, _NEGATED[wanted])
+    sides = [_because(operand, told, wanted) for operand in node.operands]
+    needs_all = isinstance(node, And) is (wanted is Verdict.TRUE)
+    met = [side for side in sides if side is not None]
+    if not met or (needs_all and len(met) < len(sides)):
+        return None
+    return [comparison for side in met for comparison in side]
+
+
 def _leaves(condition: Condition, rule: Rule, readings: Readings, index: int) -> tuple[Leaf, ...]:
     return tuple(
         _leaf(comparison, negated, readings.values(name, rule.floors.get(name)), index)
@@ -125,19 +158,21 @@ def _leaves(condition: Condition, rule: Rule, readings: Readings, index: int) ->
 
 
 def _leaf(comparison: Comparison, negated: bool, values: Values, index: int) -> Leaf:
-    verdict = _verdict(comparison, values, index)
+    compared = _verdict(comparison, values, index)
+    verdict = _NEGATED[compared] if negated else compared
     turn = comparison if negated else comparison.opposite
-    holds = verdict is (Verdict.FALSE if negated else Verdict.TRUE)
     return Leaf(
         metric=comparison.metric.name,
+        clause=f"not {comparison}" if negated else str(comparison),
         op=comparison.op.value,
         threshold=comparison.plain_threshold,
         value=plain(comparison.metric, values, index),
         status=Status(int(values.status[index])).word,
         result=_RESULTS[verdict],
+        comparison=_RESULTS[compared],
         gap=gap(comparison, values, index),
         negated=negated,
-        clears=str(turn) if holds else None,
+        clears=str(turn) if verdict is Verdict.TRUE else None,
     )
 
 

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"bellwether {VERSION}\n")
         return DONE
     try:
-        from app.cli.verbs import app  # noqa: PLC0415 - the verbs' own import errors are shown like any other
+        from app.cli.verbs import app  # the verbs' own import errors are shown like any other
 
         code = app(args=rest, prog_name="bellwether", standalone_mode=False)
         sys.stdout.flush()
@@ -52,9 +52,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _told(error: Exception) -> int:
-    from typer import Abort, TyperException  # noqa: PLC0415
+    from typer import Abort, TyperException
 
-    from consumers.errors import BellwetherError  # noqa: PLC0415
+    from consumers.errors import BellwetherError
 
     match error:
         case BellwetherError():

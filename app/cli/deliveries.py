@@ -112,7 +112,7 @@ def replay(
 def list_destinations(out: OutputOption = Output.TABLE) -> None:
     """Every configured destination, without its address and secret."""
     with opened() as house:
-        answer = ask(house, "/v1/destinations")
+        answer = ask(house, "/v1/destinations", {"limit": 200})  # more than that nobody has
     if out is Output.JSON:
         output.document(answer)
         return
@@ -137,12 +137,12 @@ def test(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `destinations list` shows it.")],
 ) -> int:
     """Send a message that says nothing happened, now and once; exit 1 if it is not taken."""
-    import secrets  # noqa: PLC0415
+    import secrets
 
-    from alerts.rules.nearest import unknown  # noqa: PLC0415
-    from app.book import Book  # noqa: PLC0415
-    from app.clock import Clock  # noqa: PLC0415
-    from app.outbound import HttpSender  # noqa: PLC0415
+    from alerts.rules.nearest import unknown
+    from app.book import Book
+    from app.clock import Clock
+    from app.outbound import HttpSender
 
     read = settings()
     channels = Book(read).page.channels
@@ -166,8 +166,8 @@ def test(
 
 def _nothing_happened(public_url: str, destination: str, test_id: str, now: int) -> Delivery:
     """A summary of no alerts at all: a shape that every receiver knows, and nothing to act on."""
-    from alerts.delivery import Delivery  # noqa: PLC0415
-    from alerts.webhook import dump, summary_payload  # noqa: PLC0415
+    from alerts.delivery import Delivery
+    from alerts.webhook import dump, summary_payload
 
     payload = dump(summary_payload(test_id, accounts=0, by_severity={}, by_rule={}, public_url=public_url))
     return Delivery(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +32,23 @@ Files = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="One JSON object a line, plain or gzipped.")
 ]
 _READ_AT_ONCE = 10_000  # lines between two moves of the progress bar
+_STANDARD_OUTPUT = Path("-")
+
+
+class Format(StrEnum):
+    """How the events of a file are written."""
+
+    NATIVE = "native"
+    SEGMENT = "segment"
+    CLOUDEVENTS = "cloudevents"
+    CSV = "csv"
+
+
+class Into(StrEnum):
+    """Where the events of a file go."""
+
+    DATABASE = "database"
+    KAFKA = "kafka"
 
 
 def ingest(
@@ -42,6 +61,12 @@ def ingest(
             help="Lines in one transaction, by default 50,000: fewer let a busy service in between.",
         ),
     ] = None,
+    written: Annotated[
+        Format, typer.Option("--format", help="How the events are written; only native is built yet.")
+    ] = Format.NATIVE,
+    into: Annotated[
+        Into, typer.Option("--to", help="Where they go; only database is built yet.")
+    ] = Into.DATABASE,
     out: OutputOption = Output.TABLE,
 ) -> None:
     """Send files of events through the pipeline, then judge once.
@@ -49,9 +74,18 @@ def ingest(
     A file is known by its content: a repeat does nothing, a run that was killed goes on where it was. What is decided
     is sent by the running service, or by the next one.
     """
-    from app.bootstrap import consumer, judge  # noqa: PLC0415
-    from consumers.file import FileSource  # noqa: PLC0415
-    from consumers.pipeline import Totals  # noqa: PLC0415
+    if written is not Format.NATIVE:
+        raise ConfigurationError(
+            f"ingest --format {written.value} is not built yet\n"
+            "write the events as Bellwether's own, one JSON object a line, and leave --format away"
+        )
+    if into is not Into.DATABASE:
+        raise ConfigurationError(
+            f"ingest --to {into.value} is not built yet\nleave --to away: the events go straight into the database"
+        )
+    from app.bootstrap import consumer, judge
+    from consumers.file import FileSource
+    from consumers.pipeline import Totals
 
     _check_readable(files)
     everything, damage, partitions = Totals(), list[SourceError](), list[str]()
@@ -142,16 +176,19 @@ def replay(
     ] = "",
     until: Annotated[str, typer.Option("--until", metavar="DAY", help="The last day to judge.")] = "",
     ledger: Annotated[
-        Path | None, typer.Option("--ledger", help="Write every alert that fired or resolved.")
+        Path | None,
+        typer.Option(
+            "--ledger", help="Write every alert that fired or resolved; - is standard output, alone."
+        ),
     ] = None,
     out: OutputOption = Output.TABLE,
 ) -> None:
     """What the rules would have said, day by day; touches no database and sends nothing."""
-    from alerts.configuration import load_configuration  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
-    from alerts.replay import Summary  # noqa: PLC0415
-    from alerts.replay import replay as ledger_of  # noqa: PLC0415
-    from consumers.days import Calendar  # noqa: PLC0415
+    from alerts.configuration import load_configuration
+    from alerts.metrics.catalogue import CATALOGUE
+    from alerts.replay import Summary
+    from alerts.replay import replay as ledger_of
+    from consumers.days import Calendar
 
     read = settings()
     configuration = load_configuration(rules or read.config, CATALOGUE)
@@ -174,10 +211,13 @@ def replay(
             summary=summary,
         )
         _write(lines, ledger)
-    if out is Output.JSON:
-        output.document(_summary(summary, calendar))
-    else:
-        _print_summary(summary, calendar)
+    # A program reads the ledger from standard output; what people read is then beside it.
+    aside = contextlib.redirect_stdout(sys.stderr) if ledger == _STANDARD_OUTPUT else contextlib.nullcontext()
+    with aside:
+        if out is Output.JSON:
+            output.document(_summary(summary, calendar))
+        else:
+            _print_summary(summary, calendar, last)
 
 
 def _day(calendar: Calendar, text: str, option: str) -> int | None:
@@ -190,7 +230,7 @@ def _day(calendar: Calendar, text: str, option: str) -> int | None:
 
 
 def _bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
-    from consumers.file import FileSource  # noqa: PLC0415
+    from consumers.file import FileSource
 
     for file in files:
         with contextlib.closing(FileSource(file)) as source:
@@ -206,6 +246,10 @@ def _write(lines: Iterator[LedgerLine], path: Path | None) -> None:
     if path is None:
         for _ in lines:
             pass
+        return
+    if path == _STANDARD_OUTPUT:
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as file:
+            file.writelines(f"{line.json()}\n" for line in lines)
         return
     if path.exists() and not path.is_file():  # /dev/stdout, a pipe
         with path.open("w", encoding="utf-8") as file:
@@ -241,15 +285,29 @@ def _summary(summary: Summary, calendar: Calendar) -> dict[str, Any]:
     }
 
 
-def _print_summary(summary: Summary, calendar: Calendar) -> None:
-    told = _summary(summary, calendar)
-    rejected = summary.totals.rejected
-    output.line(
-        f"{summary.totals.accepted:,} events of {summary.accounts:,} accounts, {summary.totals.duplicate:,} duplicate, "
-        f"{rejected.total():,} rejected; {summary.days:,} days closed, {told['from']} to {told['until']}"
-    )
-    for reason, count in rejected.most_common():
+def _print_summary(summary: Summary, calendar: Calendar, until: int | None) -> None:
+    totals, told = summary.totals, _summary(summary, calendar)
+    if totals.records == 0:
+        output.line("nothing to judge: there is no event in it")
+        return
+    if summary.days:
+        output.line(
+            f"{totals.accepted:,} events of {summary.accounts:,} accounts, {totals.duplicate:,} duplicate, "
+            f"{totals.rejected.total():,} rejected; {summary.days:,} days closed, {told['from']} to {told['until']}"
+        )
+    elif summary.first_day is None:
+        output.line(f"nothing to judge: none of {totals.records:,} events was accepted")
+    else:
+        end = f"the newest is {told['until']}" if until is None else f"the first is {told['from']}"
+        output.line(f"nothing to judge: no day of the file lies in that range; {end}")
+    if totals.conflicting_duplicate:
+        output.line(
+            f"  {totals.conflicting_duplicate:,} duplicates came with other content; the earliest copy stands"
+        )
+    for reason, count in totals.rejected.most_common():
         output.line(f"  {count:,} rejected: {reason}")
+    if not summary.days:
+        return
     rules = sorted({*summary.opened, *summary.resolved})
     output.table(
         ("rule", ">opened", ">resolved"),

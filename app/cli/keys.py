@@ -23,7 +23,7 @@ def create(
     out: OutputOption = Output.TABLE,
 ) -> None:
     """Make a key. Its secret is shown once."""
-    from app.database import keys  # noqa: PLC0415
+    from app.database import keys
 
     words = [word for given in scope or ["read"] for word in given.replace(",", " ").split()]
     wrong = [word for word in words if word not in set(keys.Scope)]
@@ -42,8 +42,8 @@ def create(
 @app.command("list")
 def list_keys(out: OutputOption = Output.TABLE) -> None:
     """Every key, without its secret."""
-    from app.database import keys  # noqa: PLC0415
-    from app.http.instants import instant, instant_or_none  # noqa: PLC0415
+    from app.database import keys
+    from app.http.instants import instant, instant_or_none
 
     with opened() as house, house.database.read() as connection:
         known = keys.listing(connection)
@@ -75,7 +75,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `bellwether keys list` shows it.")],
 ) -> None:
     """Take a key away; within a second it opens nothing."""
-    from app.database import keys  # noqa: PLC0415
+    from app.database import keys
 
     with opened() as house, house.database.write() as connection:
         if not keys.revoke(connection, key_id, revoked_at=house.clock.real_us()):

@@ -24,7 +24,7 @@ class Opened:
 
 def settings() -> Settings:
     """The configuration of this process. Raises ConfigurationError."""
-    from app.settings import Settings  # noqa: PLC0415
+    from app.settings import Settings
 
     return Settings.load()
 
@@ -32,9 +32,9 @@ def settings() -> Settings:
 @contextlib.contextmanager
 def opened(*, any_schema: bool = False) -> Iterator[Opened]:
     """Raises ConfigurationError for wrong settings, or a schema other than this version's unless ``any_schema``."""
-    from app.clock import Clock  # noqa: PLC0415
-    from app.database import migrate  # noqa: PLC0415
-    from app.database.engine import Database  # noqa: PLC0415
+    from app.clock import Clock
+    from app.database import migrate
+    from app.database.engine import Database
 
     read = settings()
     database = Database(read.database_url)

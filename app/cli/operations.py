@@ -25,7 +25,7 @@ _HEALTH_TIMEOUT_S = 4.0  # a container's health check gives up after five
 @db.command()
 def upgrade() -> None:
     """Bring the schema to this version's; all of it or nothing."""
-    from app.database import migrate  # noqa: PLC0415
+    from app.database import migrate
 
     with opened(any_schema=True) as house:
         before = migrate.current(house.database)
@@ -38,7 +38,7 @@ def upgrade() -> None:
 @db.command()
 def current() -> int:
     """The schema's version; exit 1 if it is not this version's."""
-    from app.database import migrate  # noqa: PLC0415
+    from app.database import migrate
 
     with opened(any_schema=True) as house:
         found, wanted = migrate.current(house.database), migrate.head()
@@ -62,7 +62,7 @@ def show(out: OutputOption = Output.TABLE) -> None:
 @config.command()
 def check() -> None:
     """Settings and the configuration file: nothing is said but what is wrong."""
-    from app.book import Book  # noqa: PLC0415
+    from app.book import Book
 
     read = read_settings()
     page = Book(read).page
@@ -78,9 +78,9 @@ def health(
 ) -> int:
     """Ask a running service whether it is ready; exit 1 if it is not."""
     # urllib, and the variables themselves: a health check every ten seconds should cost little.
-    from http.client import HTTPException  # noqa: PLC0415
-    from urllib.error import HTTPError  # noqa: PLC0415
-    from urllib.request import ProxyHandler, build_opener  # noqa: PLC0415
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, build_opener
 
     base = url.rstrip("/") or _own_address(read_settings())
     probe = f"{base}/{'livez' if live else 'readyz'}"
@@ -116,9 +116,6 @@ def doctor(out: OutputOption = Output.TABLE) -> int:
 
 
 def _examine(findings: list[dict[str, Any]]) -> None:
-    from app.database import migrate  # noqa: PLC0415
-    from app.database.engine import Database  # noqa: PLC0415
-
     def look(check: str, work: Callable[[], str]) -> bool:
         try:
             findings.append({"check": check, "ok": True, "detail": work()})
@@ -133,34 +130,57 @@ def _examine(findings: list[dict[str, Any]]) -> None:
     look("configuration", lambda: _configuration(settings))
     look("bind", lambda: _bind(settings))
 
-    def schema() -> str:
-        database = Database(settings.database_url)
-        try:
-            migrate.check(database)
-            return f"{database.label}, schema {migrate.head()}"
-        finally:
-            database.close()
-
-    look("database", schema)
+    look("database", lambda: _database(settings))
 
 
 def _python() -> str:
-    import platform  # noqa: PLC0415
+    import platform
 
     return f"{platform.python_version()} on {platform.system()}"
 
 
 def _configuration(settings: Settings) -> str:
-    from app.book import Book  # noqa: PLC0415
+    from app.book import Book
 
     page = Book(settings).page
     return f"{len(page.configuration.rules)} rules, {len(page.channels)} destinations"
 
 
 def _bind(settings: Settings) -> str:
-    settings.check_bind()
+    settings.check_bind(keys_exist=not settings.loopback and _keys_exist(settings))
     reach = "this machine only" if settings.loopback else "the network, with keys"
     return f"{settings.host}:{settings.port}, {reach}"
+
+
+def _keys_exist(settings: Settings) -> bool:
+    """Whether there is any API key; none where the database cannot be asked, which has a check of its own."""
+    from app.database import migrate
+    from app.database.engine import Database
+    from app.database.keys import KeyRing
+
+    admin = settings.admin_key
+    database = Database(settings.database_url)
+    try:
+        migrate.check(database)
+        return KeyRing(database, admin.get_secret_value() if admin else None).needed()
+    except BellwetherError:
+        return False
+    finally:
+        database.close()
+
+
+def _database(settings: Settings) -> str:
+    from app.bootstrap import organisation_calendar
+    from app.database import migrate
+    from app.database.engine import Database
+
+    database = Database(settings.database_url)
+    try:
+        migrate.check(database)
+        organisation_calendar(settings, database, fix=False)
+        return f"{database.label}, schema {migrate.head()}"
+    finally:
+        database.close()
 
 
 def version() -> None:

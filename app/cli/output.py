@@ -32,7 +32,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="At most so 
 
 def console(*, errors: bool = False) -> Console:
     """Standard output, or standard error, as rich writes to it: no markup, no guessing of what is a number."""
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that most commands into pipes do not need
+    from rich.console import Console  # 60 ms that most commands into pipes do not need
 
     stream = sys.stderr if errors else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
@@ -62,9 +62,9 @@ def table(
     styles: Mapping[str, str] | None = None,
 ) -> None:
     """Rows under their headings, or ``empty`` where there are none. A cell that is a key of ``styles`` is coloured."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:

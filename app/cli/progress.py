@@ -42,10 +42,10 @@ def progress(total_bytes: int) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield Progress(lambda _done, _text: None)
         return
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    from app.cli.output import console, plain  # noqa: PLC0415
+    from app.cli.output import console, plain
 
     columns = (
         BarColumn(),

@@ -17,6 +17,12 @@ from consumers.errors import BellwetherError, ConfigurationError, StorageError
 
 Parameters = Mapping[str, str | int | Sequence[str] | None]
 
+_SEE = {  # where the right one stands, for an id that is not
+    "account_not_found": "bellwether accounts",
+    "alert_not_found": "bellwether alerts list",
+    "rule_not_found": "bellwether rules list",
+}
+
 
 def ask(house: Opened, path: str, parameters: Parameters | None = None) -> Any:
     """GET ``path``; parameters that are None or empty are left out. Raises BellwetherError with what REST says."""
@@ -40,7 +46,7 @@ def person() -> str:
 def _send(
     house: Opened, method: str, path: str, parameters: Parameters | None, body: Mapping[str, Any] | None
 ) -> Any:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     answer = asyncio.run(_over_the_routes(house, method, path, parameters or {}, body))
     if answer.is_success:
@@ -50,17 +56,18 @@ def _send(
     if answer.status_code >= 500:
         raise StorageError(str(said))
     kind = ConfigurationError if answer.status_code == 422 else BellwetherError
-    raise kind(str(said))
+    see = _SEE.get(problem.get("code"))
+    raise kind(f"{said}\nsee: {see}" if see else str(said))
 
 
 async def _over_the_routes(
     house: Opened, method: str, path: str, parameters: Parameters, body: Mapping[str, Any] | None
 ) -> Any:
-    import httpx  # noqa: PLC0415
+    import httpx
 
-    from app.bootstrap import services  # noqa: PLC0415
-    from app.database.keys import KeyRing  # noqa: PLC0415
-    from app.http.application import create_app  # noqa: PLC0415
+    from app.bootstrap import services
+    from app.database.keys import KeyRing
+    from app.http.application import create_app
 
     # Whoever may open the database needs no key; one that lives as long as this question passes the gate.
     own_key = secrets.token_urlsafe(32)

@@ -27,8 +27,8 @@ def check(
     ] = None,
 ) -> int:
     """Read configuration files whole: everything wrong, with file, line and the nearest name; exit 2 if anything is."""
-    from alerts.configuration import load_configuration, problems_in  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+    from alerts.configuration import load_configuration, problems_in
+    from alerts.metrics.catalogue import CATALOGUE
 
     found = 0
     for file in files or (settings().config,):
@@ -46,8 +46,8 @@ def check(
 @app.command("list")
 def list_rules(rules: Rules = None, out: OutputOption = Output.TABLE) -> None:
     """The rules in force, in the order of their file."""
-    from alerts.configuration import load_configuration  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
+    from alerts.configuration import load_configuration
+    from alerts.metrics.catalogue import CATALOGUE
 
     loaded = load_configuration(rules or settings().config, CATALOGUE)
     described = [rule.describe() for rule in loaded.rules]
@@ -68,23 +68,11 @@ def explain(
     account: Annotated[str, typer.Option("--account", help="The account's id.")],
     out: OutputOption = Output.TABLE,
 ) -> None:
-    """Why a rule did or did not fire for an account: each comparison, its value and what would clear it."""
-    from alerts.configuration import load_configuration  # noqa: PLC0415
-    from alerts.metrics.catalogue import CATALOGUE  # noqa: PLC0415
-    from alerts.rules.nearest import unknown  # noqa: PLC0415
-    from app.reader import AccountReader  # noqa: PLC0415
-    from consumers.days import Calendar  # noqa: PLC0415
+    """Why a rule did or did not fire for an account: each clause, its value and what would clear it."""
+    from app.bootstrap import explanation
 
     with opened() as house:
-        loaded = load_configuration(house.settings.config, CATALOGUE)
-        if loaded.rule(rule) is None:
-            raise ConfigurationError(
-                f"{unknown('rule', rule, [each.id for each in loaded.rules])}\nsee: bellwether rules list"
-            )
-        reader = AccountReader(
-            house.database, Calendar(house.settings.timezone), lambda: loaded, house.clock.now_us
-        )
-        found = reader.explain(account, rule)
+        found = explanation(house.settings, house.clock, house.database, rule, account)
     if found is None:
         raise ConfigurationError(f"there is no account {account!r}\nsee: bellwether accounts")
     answer = found.describe()

@@ -32,9 +32,9 @@ def serve(
     role: Annotated[Role, typer.Option("--role", help="Only a part of the service.")] = Role.ALL,
 ) -> None:
     """Run the service until it is told to stop."""
-    from app import logs  # noqa: PLC0415
-    from app.database import migrate  # noqa: PLC0415
-    from app.database.engine import Database  # noqa: PLC0415
+    from app import logs
+    from app.database import migrate
+    from app.database.engine import Database
 
     read = settings()
     logs.configure(secrets=read.secret_values())
@@ -47,7 +47,7 @@ def serve(
         check_port(read)
 
     # numpy, FastAPI and the rest: only now that nothing is wrong
-    from app.service import serve as run  # noqa: PLC0415
+    from app.service import serve as run
 
     run(read, role.value)
 
@@ -83,7 +83,7 @@ def demo(
     ] = None,
 ) -> None:
     """The whole path on this machine: scripted customers, real pipeline, alerts in a built-in inbox. Ctrl-C ends it."""
-    from app.demo import run  # noqa: PLC0415
+    from app.demo import run
 
     if directory is not None and directory.exists() and not directory.is_dir():
         raise ConfigurationError(f"{directory} is not a folder\nname another with --dir (make demo DIR=...)")

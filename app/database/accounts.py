@@ -7,13 +7,27 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, literal, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 
 from app.database.schedule import last_sweep_at
 from app.database.tables import account, alert
 
 _NO_DAY = 2**31 - 1  # accounts without a renewal sort after those with one
 _SEVERITIES = ("critical", "high", "medium", "low")
+_BAND = "unknown"  # of every account, while no health score is computed
 _FILTERED_BY_NAME_OR_MAIL = (account.c.owner, account.c.owner_email)
 
 
@@ -48,6 +62,7 @@ class Filter:
 
     owner: str | None = None
     risk_levels: Sequence[str] = ()
+    bands: Sequence[str] = ()
     renewal_days: tuple[int, int] | None = None
     text: str | None = None
 
@@ -141,6 +156,8 @@ def _matching(wanted: Filter) -> ColumnElement[bool]:
         conditions.append(or_(*(column == wanted.owner for column in _FILTERED_BY_NAME_OR_MAIL)))
     if wanted.risk_levels:
         conditions.append(account.c.risk_level.in_(wanted.risk_levels))
+    if wanted.bands and _BAND not in wanted.bands:
+        conditions.append(false())
     if wanted.renewal_days is not None:
         conditions.append(account.c.renewal_day.between(*wanted.renewal_days))
     if wanted.text:

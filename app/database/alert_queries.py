@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -103,12 +104,12 @@ def timeline(
     return [row._mapping for row in connection.execute(query)]
 
 
-def annotate(connection: Connection, alert_id: str, seq: int, note: str) -> None:
-    """Add what a person said to the move that the person made."""
+def annotate(connection: Connection, alert_id: str, seq: int, said: Mapping[str, Any]) -> None:
+    """Add what a person said to the detail of the move that the person made."""
     place = (alert_history.c.alert_id == alert_id, alert_history.c.seq == seq)
     detail = connection.scalar(select(alert_history.c.detail).where(*place))
     if detail is not None:
-        noted = json.dumps({**json.loads(detail), "note": note}, separators=(",", ":"), ensure_ascii=False)
+        noted = json.dumps({**json.loads(detail), **said}, separators=(",", ":"), ensure_ascii=False)
         connection.execute(update(alert_history).where(*place).values(detail=noted))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from consumers.errors import (
@@ -25,6 +26,14 @@ from consumers.errors import (
 )
 
 BUSY_TIMEOUT_S = 10.0
+# Whoever waits for the right to write holds a connection meanwhile, and no reader may wait behind writers, least of all
+# on the event loop. So there may be one for each thread that can ask at once: the web server's 40, the notifier's 32
+# lanes, the event loop, and some for the loops. A connection of SQLite costs little to open, but once used may keep
+# 64 MB of pages, so few stay open, and those that were used last are used first. Should they run out all the same,
+# it is said within a second.
+KEPT_CONNECTIONS = 10
+MORE_CONNECTIONS = 75
+CONNECTION_WAIT_S = 1.0
 
 
 class Database:
@@ -85,6 +94,10 @@ class Database:
             yield
         except DBAPIError as error:
             raise named_error(error, self.label) from error
+        except PoolTimeout as error:
+            raise StorageBusy(
+                f"all connections to {self.label} are in use\ntry again; nothing acknowledged was lost"
+            ) from error
 
 
 # What the drivers say (lower case), what it is, and what to do about it.
@@ -147,7 +160,14 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
         )
     # The driver reads it from the address as well: sqlite:///bellwether.db?timeout=30
     waits = {} if "timeout" in url.query else {"timeout": busy_timeout_s}
-    engine = create_engine(url, connect_args={"check_same_thread": False, **waits})
+    engine = create_engine(
+        url,
+        connect_args={"check_same_thread": False, **waits},
+        pool_size=KEPT_CONNECTIONS,
+        max_overflow=MORE_CONNECTIONS,
+        pool_timeout=CONNECTION_WAIT_S,
+        pool_use_lifo=True,
+    )
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine

@@ -24,7 +24,7 @@ _version = table("alembic_version", column("version_num"))
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up to ``revision`` in one transaction: all of it or nothing. Raises StorageError."""
-    from alembic import command  # noqa: PLC0415
+    from alembic import command
 
     _refuse_newer(database, current(database))
     with database.write() as connection:
@@ -33,7 +33,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 def downgrade(database: Database, revision: str) -> None:
     """Migrate down to ``revision`` (``base``: empty) in one transaction; what newer tables held is lost."""
-    from alembic import command  # noqa: PLC0415
+    from alembic import command
 
     with database.write() as connection:
         command.downgrade(_config(connection), revision)
@@ -77,7 +77,7 @@ def check(database: Database) -> None:
 
 def statements(dialect: str) -> str:
     """The SQL from an empty database to :func:`head`, for ``sqlite`` or ``postgresql``, without connecting."""
-    from alembic import command  # noqa: PLC0415
+    from alembic import command
 
     config = _config()
     written = io.StringIO()
@@ -96,7 +96,7 @@ def _refuse_newer(database: Database, found: str | None) -> None:
 
 
 def _config(connection: Connection | None = None) -> Config:
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config
 
     config = Config(stdout=io.StringIO())
     # A '%' in the folder's name would be read as interpolation.

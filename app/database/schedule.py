@@ -1,4 +1,4 @@
-"""Due times of the clock, in the database: which day was closed last, and when the next is due."""
+"""What the clock remembers, in the database: the day closed last, when the next is due, the rules judged by."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.engine import Database
-from app.database.tables import schedule
+from app.database.tables import schedule, setting
 
 DAY_CLOSE = "day-close"
+_RULES_VERSION = "rules_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,20 @@ class SqlSchedule:
                 )
             ).rowcount
         return bool(written)
+
+    def rules_version(self) -> str | None:
+        """The configuration by which every account was judged; None before the first time."""
+        with self._database.read() as connection:
+            return connection.scalar(select(setting.c.value).where(setting.c.key == _RULES_VERSION))
+
+    def judged_by(self, rules_version: str) -> None:
+        """Write down that every account was judged by this configuration."""
+        with self._database.write() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            statement = dialect.insert(setting).values(key=_RULES_VERSION, value=rules_version)
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["key"], set_={"value": rules_version})
+            )
 
 
 def last_sweep_at(connection: Connection) -> int | None:

@@ -199,7 +199,10 @@ class SqlWindowTransaction:
         for account in accounts:
             ids = account.users.known
             blob = self._loaded.get(account.no)
-            self.stored[account.no] = (encode_ids(ids.ids) if account.new_users or blob is None else blob, ids)
+            self.stored[account.no] = (
+                encode_ids(ids.ids) if account.new_users or blob is None else blob,
+                ids,
+            )
         self._many(
             _SAVE_WINDOW,
             [

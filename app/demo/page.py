@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import DictLoader, Environment
 from markupsafe import Markup, escape
 
-if TYPE_CHECKING:
-    from app.demo.inbox import Received
+from app.demo.received import Received
 
 _FILES = resources.files("app.demo").joinpath("templates")
 STYLE = _FILES.joinpath("inbox.css").read_text(encoding="utf-8")

@@ -29,7 +29,8 @@ from app.database.engine import Database
 from app.demo import report
 from app.demo.feed import Feed, encoded
 from app.demo.folder import Folder, folder
-from app.demo.inbox import Inbox, Received, To, create_app
+from app.demo.inbox import Inbox, create_app
+from app.demo.received import Received, To
 from app.demo.stage import DAYS, Play
 from app.demo.stories import stories
 from app.service import Service

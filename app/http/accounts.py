@@ -31,11 +31,26 @@ class RiskLevel(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Band(StrEnum):
+    """The band of the health score; ``unknown`` while too little feeds it."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+    UNKNOWN = "unknown"
+
+
 class AccountQuery(Paging):
     """Which accounts, in which order."""
 
     owner: Word | None = Field(None, description="Name or e-mail address of the owner, exactly")
     risk_level: list[RiskLevel] = Field([], max_length=10, description="Any of these levels")
+    band: list[Band] = Field(
+        [],
+        max_length=10,
+        description="Any of these health bands. No health score is computed yet, so every account's band is `unknown`:"
+        " `unknown` restricts nothing, the others match no account",
+    )
     renewing_within: int | None = Field(
         None, ge=0, le=3_650, description="Renewal in at most so many days from today"
     )
@@ -159,7 +174,13 @@ async def list_accounts(services: Using, query: Annotated[AccountQuery, Query()]
     value_type = str if query.sort.field in {"account_id", "name"} else int
     today = services.today()
     days = None if query.renewing_within is None else (today, today + query.renewing_within)
-    wanted = accounts.Filter(query.owner, [level.value for level in query.risk_level], days, query.q)
+    wanted = accounts.Filter(
+        owner=query.owner,
+        risk_levels=[level.value for level in query.risk_level],
+        bands=[band.value for band in query.band],
+        renewal_days=days,
+        text=query.q,
+    )
     after: Any = query.after(kind, value_type, str)
     with services.database.read() as connection:
         rows = accounts.page(connection, wanted, sort=query.sort, after=after, limit=query.limit + 1)
@@ -179,7 +200,7 @@ async def account_risk(services: Using, account_id: AccountId) -> Risk:
     """Risk level, every signal with its evidence, and the open alerts."""
     found = services.risk.risk(account_id)
     if found is None:
-        raise Problem(Code.ACCOUNT_NOT_FOUND)
+        raise unknown_account(account_id)
     return Risk.model_validate(found)
 
 
@@ -194,7 +215,7 @@ async def account_metrics(services: Using, account_id: AccountId) -> Metrics:
     """Each with its status and the counts it was made of."""
     found = services.risk.metrics(account_id)
     if found is None:
-        raise Problem(Code.ACCOUNT_NOT_FOUND)
+        raise unknown_account(account_id)
     return Metrics.model_validate(found)
 
 
@@ -213,7 +234,7 @@ async def account_timeline(
     with services.database.read() as connection:
         entry = accounts.find(connection, account_id)
         if entry is None:
-            raise Problem(Code.ACCOUNT_NOT_FOUND)
+            raise unknown_account(account_id)
         rows = alert_queries.timeline(connection, entry.no, after=after, limit=query.limit + 1)
     shown, cursor = cut(rows, query.limit, "timeline", lambda row: (row["at"], row["alert_id"], row["seq"]))
     return TimelinePage(data=[_event(row) for row in shown], next_cursor=cursor)
@@ -231,8 +252,13 @@ async def get_account(services: Using, account_id: AccountId) -> AccountView:
     with services.database.read() as connection:
         entry = accounts.find(connection, account_id)
     if entry is None:
-        raise Problem(Code.ACCOUNT_NOT_FOUND)
+        raise unknown_account(account_id)
     return _view(entry)
+
+
+def unknown_account(account_id: str) -> Problem:
+    """What a request for an account that nobody has heard of gets."""
+    return Problem(Code.ACCOUNT_NOT_FOUND, f"there is no account {account_id!r}")
 
 
 def _view(entry: Entry) -> AccountView:

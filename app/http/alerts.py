@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
 from sqlalchemy import Connection
 
 from alerts.alert import Alert, AlertStatus, Severity
@@ -26,11 +27,13 @@ AlertId = Annotated[
     str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$", examples=["al_0a1b2c"])
 ]
 Text = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00]*$")]
+Remark = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=r"^[^\x00]+$")]
 _SNOOZE = timedelta(days=7)
 _LONGEST_SNOOZE = timedelta(days=366)
 _WRITE_ERRORS = responses(
     *WITH_A_BODY, *IDEMPOTENT, Code.ALERT_NOT_FOUND, Code.ALERT_NOT_OPEN, Code.INVALID_REQUEST
 )
+_REMARK_ERRORS = responses(*WITH_A_BODY, *IDEMPOTENT, Code.ALERT_NOT_FOUND, Code.INVALID_REQUEST)
 
 
 class Standing(StrEnum):
@@ -119,6 +122,21 @@ class Snooze(Note):
     """Until when it is hidden, unless it gets worse; a week if not given."""
 
     until: AwareDatetime | None = Field(None, description="An instant within the next 366 days")
+
+
+class Comment(Form):
+    """What somebody has to say; ``by`` is the API key's name if it is not given."""
+
+    by: Word | None = None
+    note: Remark
+
+
+class Feedback(Form):
+    """Whether the alert was worth having; ``by`` is the API key's name if it is not given."""
+
+    by: Word | None = None
+    useful: StrictBool
+    note: Remark | None = None
 
 
 @router.get(
@@ -211,6 +229,42 @@ def snooze_alert(
     return once.within(work)
 
 
+@router.post(
+    "/{alert_id}/comment",
+    response_model=AlertDetail,
+    summary="Say something about an alert",
+    responses=_REMARK_ERRORS,
+    **needs(Scope.WRITE),
+)
+def comment_alert(
+    services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, comment: Comment
+) -> Any:
+    """Written into its history, whether it is open or not; nothing else moves."""
+
+    def work(connection: Connection) -> AlertDetail:
+        said = services.desk(connection).comment(alert_id, comment.by or caller.name, services.now())
+        return _done(connection, said, comment.note)
+
+    return once.within(work)
+
+
+@router.post(
+    "/{alert_id}/feedback",
+    response_model=AlertDetail,
+    summary="Say whether an alert was useful",
+    responses=_REMARK_ERRORS,
+    **needs(Scope.WRITE),
+)
+def rate_alert(services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, feedback: Feedback) -> Any:
+    """Written into its history, whether it is open or not; nothing else moves."""
+
+    def work(connection: Connection) -> AlertDetail:
+        said = services.desk(connection).feedback(alert_id, feedback.by or caller.name, services.now())
+        return _done(connection, said, feedback.note or "", {"useful": feedback.useful})
+
+    return once.within(work)
+
+
 def _who(note: Note, caller: Caller) -> str:
     return note.by or caller.name
 
@@ -229,16 +283,19 @@ def _until(given: Snooze, now: int) -> int:
     return until
 
 
-def _done(connection: Connection, moved: Alert, note: str) -> AlertDetail:
-    if note:
-        alert_queries.annotate(connection, moved.id, moved.seq, note)
+def _done(
+    connection: Connection, moved: Alert, note: str, said: Mapping[str, Any] | None = None
+) -> AlertDetail:
+    said = {**(said or {}), **({"note": note} if note else {})}
+    if said:
+        alert_queries.annotate(connection, moved.id, moved.seq, said)
     return _detail(connection, moved.id)
 
 
 def _detail(connection: Connection, alert_id: str) -> AlertDetail:
     row = alert_queries.find(connection, alert_id)
     if row is None:
-        raise Problem(Code.ALERT_NOT_FOUND)
+        raise Problem(Code.ALERT_NOT_FOUND, f"there is no alert {alert_id!r}")
     history = alert_queries.history(connection, alert_id)
     sent = alert_queries.deliveries(connection, alert_id)
     return AlertDetail(

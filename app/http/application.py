@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from app.database.group_commit import GroupCommit
-from app.http import accounts, alerts, dead_letters, deliveries, events, operations, rules
+from app.http import account_changes, accounts, alerts, dead_letters, deliveries, events, operations, rules
 from app.http.edge import Edge
 from app.http.exposition import DatabaseCollector
 from app.http.gate import OPEN_PATHS, Gate
@@ -21,7 +21,7 @@ from app.http.problems import SCHEMA, answer, problem_of
 from app.http.services import Services
 from app.version import VERSION
 
-_ROUTERS = (events, accounts, alerts, rules, deliveries, dead_letters, operations)
+_ROUTERS = (events, accounts, account_changes, alerts, rules, deliveries, dead_letters, operations)
 _TITLE = "Bellwether"
 _ABOUT = """Early warning for B2B customer success: events in, alerts with evidence out.
 

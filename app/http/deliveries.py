@@ -15,7 +15,7 @@ from app.database.keys import Scope
 from app.http.gate import needs
 from app.http.instants import Instant, instant, instant_or_none, microseconds
 from app.http.once import OnceEach
-from app.http.pages import Answer, Form, Page, Paging, Using, Word, cut
+from app.http.pages import Answer, Form, Page, Paging, Using, Word, cut, part
 from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
 from app.http.services import Services
 
@@ -34,8 +34,8 @@ class DestinationView(Answer):
     updated_at: Instant | None
 
 
-class DestinationList(Page):
-    """All destinations: there are never many."""
+class DestinationPage(Page):
+    """A page of destinations."""
 
     data: list[DestinationView]
 
@@ -96,12 +96,12 @@ class ReplayedDeliveries(Answer):
 
 @router.get(
     "/destinations",
-    response_model=DestinationList,
+    response_model=DestinationPage,
     summary="List destinations",
-    responses=responses(),
+    responses=responses(Code.INVALID_CURSOR, Code.INVALID_REQUEST),
     **needs(Scope.READ),
 )
-async def list_destinations(services: Using) -> DestinationList:
+async def list_destinations(services: Using, query: Annotated[Paging, Query()]) -> DestinationPage:
     """Those of the configuration in force."""
     configured = {each.name: each.type.value for each in services.configuration().destinations}
     known = {state.name: state for state in services.outbox.destinations()}
@@ -110,8 +110,11 @@ async def list_destinations(services: Using) -> DestinationList:
         name: state.kind for name, state in known.items() if state.status is not DestinationStatus.REMOVED
     }
     counts = services.outbox.counts()
+    shown, cursor = part(
+        list({**running, **configured}.items()), query, "destinations", lambda named: named[0]
+    )
     data = []
-    for name, kind in {**running, **configured}.items():
+    for name, kind in shown:
         state = known.get(name)
         data.append(
             DestinationView(
@@ -123,7 +126,7 @@ async def list_destinations(services: Using) -> DestinationList:
                 updated_at=instant(state.updated_at) if state else None,
             )
         )
-    return DestinationList(data=data, next_cursor=None)
+    return DestinationPage(data=data, next_cursor=cursor)
 
 
 @router.get(

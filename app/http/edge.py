@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -20,6 +20,9 @@ BODY_LIMIT = 64 * 1024  # bodies of management are forms, not data
 QUERY_LIMIT = 4_096
 PATH_LIMIT = 2_048
 BODY_DEADLINE_S = 60.0  # a body that drips in holds a connection for no longer
+# What is still taken of a refused body, so that a client that sends all before it listens gets the answer.
+DRAIN_LIMIT = 4 * EVENTS_BODY_LIMIT
+DRAIN_DEADLINE_S = 5.0
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -28,7 +31,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _BIG_BODIES = frozenset({"/v1/events"})
-_CLOSE = {"Connection": "close"}  # what is left of the body is not worth reading
+_CLOSE = {"Connection": "close"}  # what is left of the body is not worth keeping
 
 _log = structlog.get_logger("http")
 
@@ -61,20 +64,27 @@ class Edge:
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
+        body = _Body(scope, receive)
+        closing = False
 
         async def send_dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, closing
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
+                closing = headers.get("connection") == "close"
+            elif closing and not message.get("more_body"):
+                await send({**message, "more_body": True})  # the answer is whole; only its end waits
+                await body.drain()
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
             _check_address(scope)
-            await self._app(scope, _limited(scope, receive), send_dressed)
+            await self._app(scope, body.receive, send_dressed)
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
@@ -106,30 +116,54 @@ def _check_address(scope: Scope) -> None:
         raise Problem(Code.URI_TOO_LONG, f"a path has at most {PATH_LIMIT} bytes")
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """``receive`` that stops a body once it is too large or too slow, before it is held anywhere."""
-    limit = EVENTS_BODY_LIMIT if scope["path"] in _BIG_BODIES else BODY_LIMIT
-    announced = Headers(scope=scope).get("content-length", "")
-    too_large = Problem(Code.BODY_TOO_LARGE, f"this address takes at most {limit} bytes", headers=_CLOSE)
-    state: dict[str, Any] = {"size": 0, "open": True, "deadline": None}
+class _Body:
+    """A request's body on its way in: stopped once it is too large or too slow, before it is held anywhere."""
 
-    async def receive_limited() -> Message:
-        if not state["open"]:
-            return await receive()
-        if announced.isdecimal() and int(announced[:20]) > limit:
-            raise too_large
-        if state["deadline"] is None:
-            state["deadline"] = asyncio.get_running_loop().time() + BODY_DEADLINE_S
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        limit = EVENTS_BODY_LIMIT if scope["path"] in _BIG_BODIES else BODY_LIMIT
+        self._receive = receive
+        self._limit = limit
+        self._announced = Headers(scope=scope).get("content-length", "")
+        self._size = 0
+        self._open = True
+        self._deadline: float | None = None
+
+    async def receive(self) -> Message:
+        """The next piece. Raises Problem."""
+        if not self._open:
+            return await self._receive()
+        if self._announced.isdecimal() and int(self._announced[:20]) > self._limit:
+            raise self._too_large()
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + BODY_DEADLINE_S
         try:
-            async with asyncio.timeout_at(state["deadline"]):
-                message = await receive()
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._piece()
         except TimeoutError:
             raise Problem(Code.REQUEST_TIMEOUT, headers=_CLOSE) from None
-        if message["type"] == "http.request":
-            state["size"] += len(message.get("body", b""))
-            state["open"] = bool(message.get("more_body", False))
-            if state["size"] > limit:
-                raise too_large
+        if self._size > self._limit:
+            raise self._too_large()
         return message
 
-    return receive_limited
+    async def drain(self) -> None:
+        """Take what is still coming and drop it, for a while.
+
+        A client that sends all before it listens would else find the connection reset, and not the answer in it.
+        """
+        most = self._size + DRAIN_LIMIT
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_DEADLINE_S):
+                while self._open and self._size <= most:
+                    await self._piece()
+
+    async def _piece(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._open = bool(message.get("more_body", False))
+        else:
+            self._open = False
+        return message
+
+    def _too_large(self) -> Problem:
+        return Problem(Code.BODY_TOO_LARGE, f"this address takes at most {self._limit} bytes", headers=_CLOSE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Request, Response
+from msgspec.structs import fields
 from pydantic import Field
 from sqlalchemy import Connection
 
@@ -21,6 +23,7 @@ from app.http.once import GivenKey, request_key, told_before
 from app.http.pages import Answer, Using
 from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
 from consumers.decode import decode_batch
+from consumers.events import UserLogin
 
 router = APIRouter(tags=["events"])
 
@@ -28,12 +31,9 @@ _EVENT: dict[str, Any] = {
     "type": "object",
     "required": ["id", "type", "account_id", "occurred_at"],
     "properties": {
-        "id": {"type": "string", "minLength": 1, "maxLength": 128},
-        "source": {"type": "string", "maxLength": 128},
+        # A login is all envelope: what its type says of each field is what decoding holds it to.
+        **{each.encode_name: msgspec.json.schema(each.type) for each in fields(UserLogin)},
         "type": {"type": "string", "examples": ["user.login"]},
-        "account_id": {"type": "string", "minLength": 1, "maxLength": 128},
-        "user_id": {"type": "string", "minLength": 1, "maxLength": 128},
-        "occurred_at": {"type": "string", "format": "date-time"},
         "received_at": {"type": "string", "format": "date-time"},
         "data": {"type": "object"},
     },
@@ -42,7 +42,8 @@ _EVENTS = {"type": "array", "items": _EVENT, "maxItems": MOST_EVENTS}
 _BODY = {
     "requestBody": {
         "required": True,
-        "description": f"One event, an array of at most {MOST_EVENTS}, or NDJSON; 8 MiB, also after gunzip",
+        "description": f"One event, an array of at most {MOST_EVENTS}, or NDJSON; 8 MiB, also after gunzip. The three"
+        " are told apart by what they hold, also as text/plain, as curl's application/x-www-form-urlencoded or unnamed",
         "content": {
             "application/json": {"schema": {"anyOf": [_EVENT, _EVENTS]}},
             "application/x-ndjson": {"schema": {"type": "string"}},

@@ -17,8 +17,13 @@ MOST_EVENTS = 1_000  # of an array; NDJSON is bounded by the body's size
 _LINES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 )
+# What clients say that were told nothing: curl's own for -d and --data-binary, and that of a text file.
+_ANY = frozenset({"text/plain", "application/x-www-form-urlencoded"})
+_BLANK = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
 _GZIP_WINDOW = 31  # zlib's way to say: gzip, with any window
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,13 @@ async def read_events(request: Request) -> Sequence[Item]:
         unzip.finish()
     if not body:
         raise Problem(Code.INVALID_BODY, "the body is empty; send an event, an array of them, or one a line")
-    return split_lines(bytes(body)) if media_type in _LINES else split_json(bytes(body))
+    return split_lines(bytes(body)) if media_type in _LINES else split(bytes(body))
+
+
+def split(body: bytes) -> Sequence[Item]:
+    """An object, an array or NDJSON, as the body itself shows: a whole object in its first line, and more behind it."""
+    first, _, rest = body.removeprefix(_BOM).lstrip(_BLANK).partition(b"\n")
+    return split_lines(body) if rest.strip(_BLANK) and _is_object(first) else split_json(body)
 
 
 def split_lines(body: bytes) -> Sequence[Item]:
@@ -65,6 +76,14 @@ def split_json(body: bytes) -> Sequence[Item]:
             f"an array has at most {MOST_EVENTS} events, this one has {len(elements)}; send several, or NDJSON",
         )
     return [Item(index, bytes(element)) for index, element in enumerate(elements)]
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        _object.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return True
 
 
 class Unzipper:
@@ -118,9 +137,10 @@ def _unzipper(request: Request) -> Unzipper | None:
 
 
 def _media_type(request: Request) -> str:
+    """What the body is said to be; only NDJSON's own names say more than its bytes do."""
     given = request.headers.get("content-type")
     if given is None:
-        return "application/json"
+        return "text/plain"
     message = Message()
     message["content-type"] = given
     media_type = message.get_content_type()
@@ -128,7 +148,7 @@ def _media_type(request: Request) -> str:
     json = media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
     )
-    if not (json or media_type in _LINES) or str(charset).lower() not in {"utf-8", "utf8", "us-ascii"}:
+    if not (json or media_type in _LINES | _ANY) or str(charset).lower() not in {"utf-8", "utf8", "us-ascii"}:
         raise Problem(
             Code.UNSUPPORTED_MEDIA_TYPE,
             "send Content-Type: application/json, or application/x-ndjson for one event a line, in UTF-8",

@@ -37,7 +37,7 @@ class Once:
     key: str | None
     body: bytes
 
-    def within(self, work: Callable[[Connection], BaseModel]) -> BaseModel | Response:
+    def within(self, work: Callable[[Connection], BaseModel], *, status: int = 200) -> BaseModel | Response:
         """What ``work`` does in one transaction, together with the memory of its answer. Raises Problem."""
         with self.services.database.write() as connection:
             if self.key is None:
@@ -46,7 +46,7 @@ class Once:
             if known is not Claim.OURS:
                 return told_before(known)
             answer = work(connection)
-            idempotency.complete(connection, self.key, Answer(200, answer.model_dump_json(by_alias=True)))
+            idempotency.complete(connection, self.key, Answer(status, answer.model_dump_json(by_alias=True)))
             return answer
 
     def around(self, work: Callable[[], BaseModel]) -> BaseModel | Response:

@@ -42,12 +42,15 @@ class ReloadView(Answer):
     version: str
 
 
+# Load balancers ask with HEAD; the server sends the same without the body.
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", response_model=Alive, summary="Is the process alive?", responses=responses(keyed=False))
 async def livez() -> Alive:
     """Touches nothing outside the process."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=Ready,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -69,6 +69,22 @@ def cut(
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], cursors.encode(kind, place(rows[limit - 1]))
+
+
+def part(
+    items: Sequence[R], query: Paging, kind: str, name: Callable[[R], str]
+) -> tuple[Sequence[R], str | None]:
+    """One page of a list that is held whole, in its own order, and the cursor if there is more.
+
+    A page goes on behind the item that the one before ended with, or at its place if it is gone. Raises Problem.
+    """
+    after: Any = query.after(kind, int, str)
+    first = 0
+    if after is not None:
+        place, last = after
+        first = next((at + 1 for at, item in enumerate(items) if name(item) == last), max(0, place))
+    rows = items[first : first + query.limit + 1]
+    return cut(rows, query.limit, kind, lambda row: (first + query.limit - 1, name(row)))
 
 
 async def _services(request: Request) -> Services:

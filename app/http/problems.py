@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -244,11 +243,10 @@ def _retry() -> dict[str, str]:
 _TOLD: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (HTTPException, _of_framework),
     (RequestValidationError, lambda error: _of_validation(error.errors())),
-    (UnknownAlert, lambda _: Problem(Code.ALERT_NOT_FOUND)),
+    (UnknownAlert, lambda error: Problem(Code.ALERT_NOT_FOUND, str(error))),
     (AlertClosed, lambda error: Problem(Code.ALERT_NOT_OPEN, str(error))),
     (AlertMoved, lambda _: Problem(Code.DATABASE_LOCKED, "the alert moved meanwhile", headers=_retry())),
     (StorageError, _of_storage),
-    (PoolTimeout, lambda _: Problem(Code.DATABASE_LOCKED, "all connections are in use", headers=_retry())),
     (ConfigurationError, lambda error: Problem(Code.CONFIGURATION_REFUSED, str(error))),
     (BellwetherError, lambda error: Problem(Code.INTERNAL, str(error))),
 )

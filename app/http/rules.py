@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from app.database.keys import Scope
 from app.http.gate import needs
-from app.http.pages import Answer, Page, Using
+from app.http.pages import Answer, Page, Paging, Using, part
 from app.http.problems import Code, Problem, responses
 
 router = APIRouter(prefix="/v1/rules", tags=["rules"])
@@ -42,19 +42,26 @@ class RuleView(Answer):
     version: str = Field(description="A hash of what decides")
 
 
-class RuleList(Page):
-    """All rules: there are never many. ``version`` is a hash of the configuration."""
+class RulePage(Page):
+    """A page of rules. ``version`` is a hash of the configuration."""
 
     version: str
     data: list[RuleView]
 
 
-@router.get("", response_model=RuleList, summary="List rules", responses=responses(), **needs(Scope.READ))
-async def list_rules(services: Using) -> RuleList:
+@router.get(
+    "",
+    response_model=RulePage,
+    summary="List rules",
+    responses=responses(Code.INVALID_CURSOR, Code.INVALID_REQUEST),
+    **needs(Scope.READ),
+)
+async def list_rules(services: Using, query: Annotated[Paging, Query()]) -> RulePage:
     """Those in force, in the order of their file."""
     configuration = services.configuration()
-    rules = [RuleView.model_validate(each.describe()) for each in configuration.rules]
-    return RuleList(data=rules, next_cursor=None, version=configuration.version)
+    shown, cursor = part(configuration.rules, query, "rules", lambda rule: rule.id)
+    rules = [RuleView.model_validate(each.describe()) for each in shown]
+    return RulePage(data=rules, next_cursor=cursor, version=configuration.version)
 
 
 @router.get(
@@ -68,5 +75,5 @@ async def get_rule(services: Using, rule_id: RuleId) -> RuleView:
     """By its id."""
     found = services.configuration().rule(rule_id)
     if found is None:
-        raise Problem(Code.RULE_NOT_FOUND)
+        raise Problem(Code.RULE_NOT_FOUND, f"there is no rule {rule_id!r}")
     return RuleView.model_validate(found.describe())

@@ -41,6 +41,12 @@ class Desk(Protocol):
     def resolve(self, alert_id: str, actor: str, now: int) -> Alert:
         """Closed by hand."""
 
+    def comment(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` said something, which the caller adds to the history's newest entry."""
+
+    def feedback(self, alert_id: str, actor: str, now: int) -> Alert:
+        """``actor`` said whether it was useful, which the caller adds likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

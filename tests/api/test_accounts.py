@@ -83,6 +83,9 @@ def test_an_account_that_appears_meanwhile_shifts_no_page(api: Api, house: House
         ({"renewing_within": 0}, lambda row: row["renewal_date"] == "2026-11-22"),
         ({"q": "CUSTOMER 1"}, lambda row: (row["name"] or "").startswith("Customer 1")),
         ({"q": "ACC-0"}, lambda row: row["account_id"].startswith("acc-0")),
+        ({"band": "unknown"}, lambda _row: True),
+        ({"band": ["green", "unknown"], "owner": "ada"}, lambda row: row["owner"] == "ada"),
+        ({"band": ["green", "yellow", "red"]}, lambda _row: False),
         ({"q": "%"}, lambda _row: False),
         ({"q": "_"}, lambda _row: False),
         ({"q": "'; DROP TABLE account; --"}, lambda _row: False),
@@ -142,6 +145,7 @@ def test_an_account_id_may_hold_anything_an_address_can_escape(
 def test_an_unknown_account_is_not_found(api: Api, what: str) -> None:
     answer = api.get(f"/v1/accounts/nobody{what}")
     assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
+    assert answer.json()["detail"] == "there is no account 'nobody'"
 
 
 def test_the_timeline_tells_every_move_newest_first(api: Api, house: House) -> None:
@@ -211,3 +215,32 @@ def fading(account_id: str) -> list[dict[str, Any]]:
     worth = {"mrr": "1200.00", "currency": "EUR", "renewal_date": "2027-06-30"}
     events.append({**common, "id": f"{account_id}-mrr", "type": "subscription.changed", "data": worth})
     return events
+
+
+def test_evidence_names_the_champions_the_seats_and_the_versions_of_the_rules(api: Api, house: House) -> None:
+    common = {"account_id": "acme", "occurred_at": instant(NOW - DAY_US)}
+    contact = {"contact_id": "c1", "user_id": "u1", "name": "Ada", "roles": ["champion"]}
+    left = {"kind": "left_company", "previous_user_id": "u1", "effective_at": "2026-12-31"}
+    house.take_in(
+        [
+            {**common, "id": "1", "type": "contact.updated", "data": contact},
+            {**common, "id": "2", "type": "champion.changed", "data": left},
+            {**common, "id": "3", "type": "seats.changed", "data": {"purchased": 25}},
+        ]
+    )
+    people = [{"contact_id": "c1", "user_id": "u1", "name": "Ada", "status": "departed"}]
+    metrics = api.get("/v1/accounts/acme/metrics").json()["metrics"]
+    for name in ("champion.departed", "champion.status", "champion.days_since_change"):
+        told = metrics[name]["evidence"]["details"]
+        assert told == {"people": people, "effective_at": "2026-12-31"}
+    assert metrics["seats.purchased"]["evidence"]["details"] == {"purchased": {"default": 25}}
+    assert "details" not in metrics["logins.change_28d"]["evidence"]
+
+    signals = {each["metric"]: each for each in api.get("/v1/accounts/acme/risk").json()["signals"]}
+    departed = signals["champion.departed"]
+    assert (departed["breached"], departed["rules"]) == (True, ["champion-departed"])
+    rule = house.configuration.rule("champion-departed")
+    assert rule is not None
+    assert departed["evidence"]["rules"] == {"champion-departed": rule.version}
+    assert departed["evidence"]["rules"] == metrics["champion.departed"]["evidence"]["rules"]
+    assert departed["evidence"]["details"]["effective_at"] == "2026-12-31"

@@ -45,6 +45,7 @@ def test_an_unknown_alert_is_not_found(api: Api) -> None:
     for method, path in (("GET", ""), ("POST", "/acknowledge"), ("POST", "/resolve"), ("POST", "/snooze")):
         answer = api.request(method, f"/v1/alerts/al_nothing{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "alert_not_found")
+        assert answer.json()["detail"] == "there is no alert 'al_nothing'"
 
 
 def test_pages_together_are_the_whole_list_newest_first(api: Api, house: House) -> None:
@@ -206,3 +207,69 @@ def test_a_refused_request_does_not_use_its_idempotency_key_up(api: Api, house: 
     with house.database.write() as connection:
         connection.exec_driver_sql("UPDATE alert SET status = 'firing'")
     assert api.post(f"/v1/alerts/{alert_id}/acknowledge", headers=headers).status_code == 200
+
+
+def test_what_is_said_of_an_alert_is_in_its_history_and_moves_nothing_else(
+    api: Api, house: House, alert_id: str
+) -> None:
+    before = api.get(f"/v1/alerts/{alert_id}").json()
+    house.dial.now += DAY // 2
+    api.post(f"/v1/alerts/{alert_id}/comment", json={"note": "they hired a new lead", "by": "ada"})
+    alert = api.post(f"/v1/alerts/{alert_id}/feedback", json={"useful": False, "note": "known"}).json()
+    assert [(move["seq"], move["kind"], move["actor"], move["at"]) for move in alert["history"][1:]] == [
+        (2, "commented", "ada", "2026-11-22T22:00:00Z"),
+        (3, "feedback", "local", "2026-11-22T22:00:00Z"),
+    ]
+    assert [{**move["detail"], "severity": ""} for move in alert["history"][1:]] == [
+        {"severity": "", "note": "they hired a new lead"},
+        {"severity": "", "useful": False, "note": "known"},
+    ]
+    changed = {name for name in alert if alert[name] != before[name]}
+    assert changed == {"seq", "history"}
+    assert api.get(f"/v1/alerts/{alert_id}").json() == alert
+
+
+def test_a_closed_alert_can_be_spoken_of(api: Api, alert_id: str) -> None:
+    api.post(f"/v1/alerts/{alert_id}/resolve")
+    alert = api.post(f"/v1/alerts/{alert_id}/feedback", json={"useful": True}).json()
+    assert (alert["status"], alert["history"][-1]["detail"]["useful"]) == ("resolved", True)
+
+
+def test_one_idempotency_key_is_one_comment(api: Api, alert_id: str) -> None:
+    for _ in range(2):
+        alert = api.post(
+            f"/v1/alerts/{alert_id}/comment", json={"note": "x"}, headers={"Idempotency-Key": "k"}
+        ).json()
+    assert [move["kind"] for move in alert["history"]] == ["firing", "commented"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("comment", None),
+        ("comment", {}),
+        ("comment", {"note": ""}),
+        ("comment", {"note": "x" * 2_001}),
+        ("comment", {"note": "a\x00b"}),
+        ("comment", {"note": "x", "useful": True}),
+        ("feedback", {}),
+        ("feedback", {"useful": "yes"}),
+        ("feedback", {"useful": None}),
+        ("feedback", {"useful": True, "note": "x" * 2_001}),
+    ],
+)
+def test_a_remark_that_says_nothing_or_too_much_is_refused(
+    api: Api, alert_id: str, verb: str, body: Any
+) -> None:
+    answer = api.post(f"/v1/alerts/{alert_id}/{verb}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize(("verb", "body"), [("comment", {"note": "x"}), ("feedback", {"useful": True})])
+def test_a_remark_needs_the_right_to_write_and_an_alert(house: House, verb: str, body: Any) -> None:
+    reader, writer = (
+        Api(house.services(), house.key(Scope.READ)),
+        Api(house.services(), house.key(Scope.WRITE)),
+    )
+    assert reader.post(f"/v1/alerts/al_nothing/{verb}", json=body).json()["code"] == "insufficient_scope"
+    assert writer.post(f"/v1/alerts/al_nothing/{verb}", json=body).json()["code"] == "alert_not_found"

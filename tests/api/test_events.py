@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,8 +16,10 @@ from app.database import dead_letters
 from app.database.journal import JournalSource
 from app.database.keys import Scope
 from app.database.tables import counter, journal
-from app.http.edge import EVENTS_BODY_LIMIT
+from app.http.application import create_app
+from app.http.edge import DRAIN_LIMIT, EVENTS_BODY_LIMIT
 from app.http.intake import MOST_EVENTS
+from app.web import WebServer
 from tests.api.house import Api, House
 
 
@@ -129,14 +133,42 @@ def test_other_encodings_are_refused(house: House, api: Api, encoding: str) -> N
 
 
 @pytest.mark.parametrize(
-    "media_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+    "media_type", ["application/json", "text/plain; charset=utf-8", "application/x-www-form-urlencoded", ""]
+)
+def test_an_event_an_array_and_lines_are_told_apart_by_what_they_hold(
+    house: House, api: Api, media_type: str
+) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    one, two, three = (json.dumps(login(number)).encode() for number in range(3))
+    pretty = json.dumps(login(3), indent=2).encode()
+    for body, count in (
+        (one, 1),
+        (b"[%b,%b]" % (one, two), 2),
+        (b"\n".join((one, two, three)), 3),
+        (pretty, 1),
+    ):
+        answer = api.post("/v1/events", content=body, headers=headers)
+        assert answer.json() == {"accepted": count, "rejected": []}
+    assert len(journalled(house)) == 7
+
+
+def test_lines_sent_as_json_keep_their_numbers(api: Api) -> None:
+    body = b"\n".join((json.dumps(login(1)).encode(), b"", b"{broken", json.dumps(login(2)).encode()))
+    answer = api.post("/v1/events", content=body, headers={"Content-Type": "application/json"}).json()
+    assert answer["accepted"] == 2
+    assert [(each["index"], each["code"]) for each in answer["rejected"]] == [(2, "not_json")]
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["image/png", "multipart/form-data; boundary=x", "text/html", "application/json; charset=utf-16"],
 )
 def test_other_media_types_are_refused(api: Api, media_type: str) -> None:
     answer = api.post("/v1/events", content=b"{}", headers={"Content-Type": media_type})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_body_above_the_limit_is_refused_before_it_was_read(house: House, api: Api) -> None:
+def test_a_body_without_end_is_refused_and_not_read_forever(house: House, api: Api) -> None:
     sent = [0]
 
     async def endless() -> AsyncIterator[bytes]:
@@ -146,7 +178,37 @@ def test_a_body_above_the_limit_is_refused_before_it_was_read(house: House, api:
 
     answer = api.post("/v1/events", content=endless(), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    assert sent[0] <= EVENTS_BODY_LIMIT + 2 * 65_536
+    assert sent[0] <= EVENTS_BODY_LIMIT + DRAIN_LIMIT + 3 * 65_536
+
+
+def test_a_client_that_sends_all_before_it_listens_hears_that_it_is_too_much(house: House) -> None:
+    server = WebServer(create_app(house.services()), "127.0.0.1", 0)
+    server.start()
+    try:
+        for path, size in (
+            ("/v1/events", EVENTS_BODY_LIMIT * 2),
+            ("/v1/deliveries/replay", EVENTS_BODY_LIMIT),
+        ):
+            request = urllib.request.Request(
+                f"{server.url}{path}", b" " * size, {"Content-Type": "application/json"}
+            )
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request, timeout=20)
+            with caught.value as answer:
+                assert (answer.code, json.load(answer)["code"]) == (413, "body_too_large")
+    finally:
+        server.stop()
+
+
+def test_the_description_allows_of_an_event_what_decoding_allows(house: House, api: Api) -> None:
+    content = api.get("/openapi.json").json()["paths"]["/v1/events"]["post"]["requestBody"]["content"]
+    described = content["application/json"]["schema"]["anyOf"][0]["properties"]
+    longest = {name: described[name]["maxLength"] for name in ("id", "source", "account_id", "user_id")}
+    fits = login(1, **{name: "x" * length for name, length in longest.items()})
+    over = [fits | {name: "x" * (length + 1)} for name, length in longest.items()]
+    answer = api.post("/v1/events", json=[fits, *over]).json()
+    assert answer["accepted"] == 1
+    assert [each["code"] for each in answer["rejected"]] == ["bad_value"] * len(longest)
 
 
 def test_an_announced_size_above_the_limit_is_refused_unread(api: Api) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import insert
 from structlog.testing import capture_logs
@@ -14,6 +16,8 @@ from structlog.testing import capture_logs
 from app.database import journal
 from app.database.keys import Scope
 from app.database.tables import metadata, position
+from app.http.application import create_app
+from app.web import WebServer
 from consumers.errors import ConfigurationError
 from tests.api.house import NOW, Api, House
 
@@ -97,7 +101,36 @@ def test_rules_are_shown_as_their_file_writes_them(api: Api, house: House) -> No
     assert rule["when"] == "logins.change_28d <= -0.20"
     assert rule["for"] is None
     assert rule["playbook"]["due"] == "7d"
-    assert api.get("/v1/rules/login-declien").json()["code"] == "rule_not_found"
+    unknown = api.get("/v1/rules/login-declien").json()
+    assert (unknown["code"], unknown["detail"]) == ("rule_not_found", "there is no rule 'login-declien'")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 200])
+def test_pages_of_rules_together_are_their_file(api: Api, house: House, limit: int) -> None:
+    ids = [rule["id"] for rule in api.walk("/v1/rules", limit=limit)]
+    assert ids == [rule.id for rule in house.configuration.rules]
+
+
+def test_a_rule_that_goes_meanwhile_shifts_no_page(house: House) -> None:
+    rules = house.configuration.rules
+    gone = replace(house.configuration, rules=tuple(rule for rule in rules if rule.id != rules[1].id))
+    cursor = Api(house.services()).get("/v1/rules?limit=2").json()["next_cursor"]
+    second = Api(house.services(configuration=lambda: gone)).get(f"/v1/rules?limit=2&cursor={cursor}").json()
+    assert [rule["id"] for rule in second["data"]] == [rules[2].id, rules[3].id]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("said", [None, "not polled for 31 s"])
+def test_a_probe_asked_for_its_head_alone_answers_the_same(house: House, path: str, said: str | None) -> None:
+    server = WebServer(create_app(house.services(probes={"consumer": lambda: said})), "127.0.0.1", 0)
+    server.start()
+    try:
+        whole, head = httpx.get(f"{server.url}{path}"), httpx.head(f"{server.url}{path}")
+    finally:
+        server.stop()
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    for name in ("content-length", "content-type"):
+        assert head.headers[name] == whole.headers[name]
 
 
 def test_the_description_is_served_and_complete(api: Api) -> None:
@@ -150,6 +183,13 @@ def test_every_answer_carries_safe_headers_and_an_id(api: Api, path: str) -> Non
         ("GET", "/v1/accounts?cursor=é", 400, "invalid_cursor"),
         ("GET", "/v1/accounts?sort=colour", 422, "invalid_request"),
         ("GET", "/v1/accounts?renewing_within=-1", 422, "invalid_request"),
+        ("GET", "/v1/accounts?band=blue", 422, "invalid_request"),
+        ("GET", "/v1/rules?limit=201", 422, "invalid_request"),
+        ("GET", "/v1/rules?colour=red", 422, "invalid_request"),
+        ("GET", "/v1/rules?cursor=abc", 400, "invalid_cursor"),
+        ("GET", "/v1/destinations?limit=0", 422, "invalid_request"),
+        ("GET", "/v1/destinations?colour=red", 422, "invalid_request"),
+        ("GET", "/v1/destinations?cursor=abc", 400, "invalid_cursor"),
         ("GET", "/v1/accounts/%00", 422, "invalid_request"),
         ("GET", "/v1/alerts/%2e%2e%2fx", 404, "not_found"),
         ("GET", "/v1/accounts?q=" + "x" * 5_000, 414, "uri_too_long"),

@@ -42,6 +42,13 @@ def test_a_disabled_destination_says_why(api: Api, house: House) -> None:
     assert (crm["status"], crm["reason"]) == ("disabled", "gone")
 
 
+def test_pages_of_destinations_together_are_all_of_them(api: Api, house: House) -> None:
+    house.outbox.sync_destinations({"crm": "webhook", "chat": "slack", "old": "webhook"}, NOW)
+    for limit in (1, 2, 200):
+        names = [row["name"] for row in api.walk("/v1/destinations", limit=limit)]
+        assert sorted(names) == ["chat", "crm", "old"]
+
+
 def test_deliveries_are_listed_newest_first(api: Api, deliveries: list[int]) -> None:
     assert [row["id"] for row in api.walk("/v1/deliveries", limit=1)] == deliveries[::-1]
 

@@ -10,7 +10,6 @@ from sqlalchemy import insert, select, update
 
 from alerts.alert import Alert
 from alerts.delivery import Delivery
-from alerts.memory import MemoryAccount, MemoryAlertStore, Position
 from alerts.store import AccountCard, AlertStore
 from app.database.alerts import SqlAlertStore
 from app.database.engine import Database
@@ -27,6 +26,8 @@ from app.database.tables import (
 )
 from consumers.facts import Profile
 from consumers.windows import KEPT_DAYS
+from tests.contract.kept_deliveries import deliveries
+from tests.contract.memory_alerts import MemoryAccount, MemoryAlertStore, Position
 
 REAL = 5_000_000_000_000_000  # the real clock, far from every moment of judgement
 DAYS = bytes(2 * KEPT_DAYS)
@@ -166,8 +167,7 @@ class SqlGround:
             return sorted((row[0], row[1], row[2]) for row in connection.execute(select(*columns)))
 
     def deliveries(self) -> Sequence[Delivery]:
-        found = self.outbox.list(limit=200)
-        return sorted(found, key=lambda each: (each.destination, each.alert_id, each.seq))
+        return sorted(deliveries(self.database), key=lambda each: (each.destination, each.alert_id, each.seq))
 
     def line(self, no: int) -> tuple[str, int | None, int | None]:
         columns = (account.c.risk_level, account.c.judged_at, account.c.evaluated_at)

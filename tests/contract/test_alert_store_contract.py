@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,13 +37,13 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     return MemoryGround() if request.param == "memory" else SqlGround(tmp_path)
 
 
-def rule(id_: str = "short-term", when: str = "account.term_months < 6", **more: object) -> Rule:
+def rule(id_: str = "short-term", when: str = "account.term_months < 6", **more: Any) -> Rule:
     given = {"severity": Severity.HIGH, **more}
     return Rule(
         id_,
         Condition.parse(when, CATALOGUE),
         Title.parse("Only {account.term_months} months", CATALOGUE),
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 

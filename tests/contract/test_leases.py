@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from app.database.engine import Database
 from app.database.leases import Lease, SqlLeases
 from app.database.schedule import DayClose, SqlSchedule
 from app.database.tables import metadata
-from app.scheduler import LEASE_US, Clockwork, Doorbell, LeaseLost
+from app.scheduler import LEASE_US, Clockwork, Doorbell, LeaseLost, Stopping
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
 from tests.contract.alert_grounds import SqlGround
@@ -162,11 +163,18 @@ def clocks() -> Clocks:
 
 
 def clockwork(
-    ground: SqlGround, clocks: Clocks, zone: str = "UTC", *, for_us: int = 0, batch: int = 100
+    ground: SqlGround,
+    clocks: Clocks,
+    zone: str = "UTC",
+    *,
+    for_us: int = 0,
+    batch: int = 100,
+    months: int = 6,
+    version: str = "v1",
 ) -> Clockwork:
     short = Rule(
         "short-term",
-        Condition.parse("account.term_months < 6", CATALOGUE),
+        Condition.parse(f"account.term_months < {months}", CATALOGUE),
         Title.parse("Short", CATALOGUE),
         Severity.HIGH,
         for_us=for_us,
@@ -175,7 +183,12 @@ def clockwork(
     calendar = Calendar(zone)
     evaluator = Evaluator(ground.store, lambda: book, calendar, sweep_accounts=batch)
     return Clockwork(
-        evaluator, SqlSchedule(ground.database), SqlLeases(ground.database), calendar, clocks.read
+        evaluator,
+        SqlSchedule(ground.database),
+        SqlLeases(ground.database),
+        calendar,
+        clocks.read,
+        rules_version=lambda: version,
     )
 
 
@@ -292,20 +305,66 @@ def test_a_clock_taken_over_in_the_middle_of_a_close_leaves_the_day_to_the_other
     assert first.tick(MIDNIGHT).holding is False
 
 
+def test_rules_changed_while_nothing_ran_are_judged_at_the_start_and_once(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    ground.account("acme", Profile(term_months=9))
+    before = clockwork(ground, clocks)
+    before.tick(MIDNIGHT)
+    before.stop()
+    assert not ground.alerts()
+    changed = clockwork(ground, clocks, months=12, version="v2")
+    tick = changed.tick(MIDNIGHT + HOUR)
+    assert (tick.closed_day, tick.summary.moves) == (None, {"firing": 1})
+    changed.stop()
+    again = clockwork(ground, clocks, months=12, version="v2")
+    assert again.tick(MIDNIGHT + 2 * HOUR).summary.accounts == 0
+    assert again.tick(MIDNIGHT + DAY_US).summary.accounts == 1
+
+
+def test_a_start_that_closes_a_day_judges_by_the_new_rules_only_once(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    ground.account("acme", Profile(term_months=9))
+    tick = clockwork(ground, clocks).tick(MIDNIGHT)
+    assert (tick.closed_day, tick.summary.accounts) == (DAY - 1, 1)
+    assert SqlSchedule(ground.database).rules_version() == "v1"
+
+
+def test_judging_by_new_rules_that_was_cut_short_is_done_by_the_next_start(
+    ground: SqlGround, clocks: Clocks
+) -> None:
+    for no in range(6):
+        ground.account(f"account-{no}", Profile(term_months=9))
+    clockwork(ground, clocks).tick(MIDNIGHT)
+    clocks.real += LEASE_US
+    killed = clockwork(ground, clocks, months=12, version="v2", batch=2)
+
+    def end() -> None:
+        raise Stopping("enough")
+
+    with pytest.raises(Stopping):
+        killed.tick(MIDNIGHT + HOUR, end)
+    assert len(ground.alerts()) == 2
+    killed.stop()
+    clockwork(ground, clocks, months=12, version="v2").tick(MIDNIGHT + HOUR)
+    assert len(ground.alerts()) == 6
+
+
 # --- the doorbell
 
 
 class Rings:
     """A clockwork that counts, and may fail."""
 
-    def __init__(self, answer: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, answer: Callable[[Callable[[], None]], None] = lambda _alive: None) -> None:
         self.rung = threading.Semaphore(0)
         self.stopped = False
         self._answer = answer
 
-    def tick(self, now: int) -> object:
+    def tick(self, now: int, alive: Callable[[], None]) -> object:
         self.rung.release()
-        self._answer()
+        self._answer(alive)
         return type("Tick", (), {"closed_day": None})()
 
     def stop(self) -> None:
@@ -314,7 +373,7 @@ class Rings:
 
 def test_the_doorbell_rings_at_once_and_goes_on_and_gives_back_at_its_end() -> None:
     rings = Rings()
-    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]  # rings in the clockwork's place
     bell.start()
     assert rings.rung.acquire(timeout=5)
     assert rings.rung.acquire(timeout=5)
@@ -323,12 +382,67 @@ def test_the_doorbell_rings_at_once_and_goes_on_and_gives_back_at_its_end() -> N
 
 
 def test_whatever_goes_wrong_at_one_ring_the_next_one_comes() -> None:
-    def fail() -> None:
+    def fail(_alive: Callable[[], None]) -> None:
         raise RuntimeError("anything")
 
     rings = Rings(fail)
-    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]  # rings in the clockwork's place
     bell.start()
     assert rings.rung.acquire(timeout=5)
     assert rings.rung.acquire(timeout=5)
+    bell.stop()
+
+
+def test_a_long_close_ends_after_its_batch_when_the_doorbell_is_stopped() -> None:
+    ended: list[BaseException] = []
+
+    def close_for_ever(alive: Callable[[], None]) -> None:
+        try:
+            while True:
+                alive()
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    rings = Rings(close_for_ever)
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell.start()
+    assert rings.rung.acquire(timeout=5)
+    with structlog.testing.capture_logs() as logs:
+        bell.stop()
+    assert isinstance(ended[0], Stopping)
+    assert (rings.stopped, logs) == (True, [])
+
+
+def test_a_ring_that_cannot_end_keeps_nobody_waiting_for_ever() -> None:
+    stuck = threading.Event()
+
+    def wait(_alive: Callable[[], None]) -> None:
+        stuck.wait(10)
+
+    rings = Rings(wait)
+    bell = Doorbell(rings, lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell.start()
+    assert rings.rung.acquire(timeout=5)
+    bell.stop(0.05)
+    assert not rings.stopped  # the lease is not handed on while work may be done under it
+    stuck.set()
+
+
+def test_a_long_ring_that_makes_progress_is_not_silence() -> None:
+    waited: list[float] = []
+
+    def long_work(alive: Callable[[], None]) -> None:
+        while bell.silent_s < 0.02:
+            pass
+        waited.append(bell.silent_s)
+        alive()
+        waited.append(bell.silent_s)
+        done.set()
+
+    done = threading.Event()
+    bell = Doorbell(Rings(long_work), lambda: MIDNIGHT)  # type: ignore[arg-type]
+    bell.start()
+    assert done.wait(5)
+    assert waited[1] < waited[0]
     bell.stop()

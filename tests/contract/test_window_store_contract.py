@@ -19,9 +19,9 @@ from consumers.days import Calendar
 from consumers.errors import LostPosition, StorageError
 from consumers.loop import ConsumerLoop
 from consumers.memory import MemorySource
-from consumers.memory_windows import MemoryWindows
 from consumers.pipeline import Pipeline
 from consumers.source import Chunk
+from tests.contract.memory_windows import MemoryWindows
 
 UTC = Calendar("UTC")
 NOW = 1_800_000_000_000_000

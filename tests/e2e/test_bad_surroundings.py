@@ -97,6 +97,14 @@ def test_a_locked_database_is_named_and_the_file_goes_on_afterwards(command: Com
     assert (ended.code, "360 accepted" in ended.out) == (0, True), ended.err
 
 
+def test_whoever_only_looks_does_not_wait_for_a_writer(command: Command) -> None:
+    with locked(command):
+        for words in (("accounts",), ("alerts", "list"), ("destinations", "list"), ("rules", "list")):
+            ended = command(*words)
+            assert ended.code == 0, (words, ended.err)
+    assert rows(command, "SELECT * FROM setting") == []
+
+
 def test_a_full_disk_is_named_and_a_resumed_file_counts_once(command: Command, file: Path) -> None:
     size = (command.folder / "bellwether.db").stat().st_size
 

@@ -124,3 +124,16 @@ def test_a_reader_that_has_enough_is_no_error(bellwether: Command) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "see"),
+    [
+        (("risk", "nobody"), "there is no account 'nobody'", "see: bellwether accounts"),
+        (("alerts", "ack", "al_nothing"), "there is no alert 'al_nothing'", "see: bellwether alerts list"),
+    ],
+)
+def test_an_unknown_id_is_named_with_the_list_that_has_the_right_one(
+    upgraded: Command, arguments: tuple[str, ...], said: str, see: str
+) -> None:
+    assert_told(upgraded(*arguments), said, see)

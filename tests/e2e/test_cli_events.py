@@ -46,7 +46,7 @@ def history(tmp_path: Path) -> Path:
 
 def test_a_file_becomes_an_alert_that_a_person_handles(upgraded: Command, history: Path) -> None:
     upgraded.variables["BELLWETHER_NOW"] = NOW
-    ingested = upgraded("ingest", history)
+    ingested = upgraded("ingest", history, "--format", "native")
     assert ingested.code == 0, ingested.err
     assert "760 accepted, 1 duplicate, 2 rejected" in ingested.out
     assert "1 rejected: not_json" in ingested.out
@@ -61,6 +61,10 @@ def test_a_file_becomes_an_alert_that_a_person_handles(upgraded: Command, histor
 
     explained = upgraded("rules", "explain", "login-decline", "--account", "acme")
     assert "login-decline holds for acme" in explained.out
+    moved = upgraded("doctor", timezone="Europe/Berlin")
+    assert moved.code == 1
+    assert "BELLWETHER_TIMEZONE is Europe/Berlin, but" in moved.out
+    assert upgraded("doctor").code == 0
     nobody = upgraded("rules", "explain", "login-decline", "--account", "nobody")
     assert (nobody.code, nobody.err.splitlines()[0]) == (2, "bellwether: there is no account 'nobody'")
 
@@ -109,6 +113,53 @@ def test_days_that_are_none_are_refused(bellwether: Command, history: Path) -> N
     assert (wrong.code, "--from 'soon' is not a day" in wrong.err) == (2, True)
     turned = bellwether("replay", history, "--from", "2026-02-01", "--until", "2026-01-01")
     assert (turned.code, "is after --until" in turned.err) == (2, True)
+
+
+def test_a_ledger_on_standard_output_is_alone_there(bellwether: Command, history: Path) -> None:
+    assert bellwether("replay", history, "--ledger", "kept.jsonl").code == 0
+    piped = bellwether("replay", history, "--ledger", "-")
+    assert piped.code == 0, piped.err
+    assert piped.out == (bellwether.folder / "kept.jsonl").read_text()
+    assert "760 events of 1 accounts" in piped.err
+    assert json.loads(bellwether("replay", history, "--ledger", "-", "-o", "json").err)["accepted"] == 760
+
+
+def test_a_replay_counts_conflicting_duplicates(bellwether: Command) -> None:
+    day = datetime(2026, 1, 5, tzinfo=UTC)
+    other = json.loads(login(day, 1)) | {"user_id": "somebody else"}
+    file = bellwether.folder / "twice.jsonl"
+    file.write_text(f"{login(day, 1)}\n{json.dumps(other)}\n")
+    assert "1 duplicates came with other content" in bellwether("replay", file).out
+
+
+def test_a_replay_of_nothing_says_so_in_a_line(bellwether: Command, history: Path) -> None:
+    late = bellwether("replay", history, "--from", "2027-01-01")
+    assert (late.code, late.out.splitlines()[0]) == (
+        0,
+        "nothing to judge: no day of the file lies in that range; the newest is 2026-02-28",
+    )
+    early = bellwether("replay", history, "--until", "2025-01-01")
+    assert early.out.splitlines()[0].endswith("the first is 2025-12-01")
+    nothing = bellwether.folder / "nothing.jsonl"
+    nothing.write_text("\n")
+    empty = bellwether("replay", nothing)
+    assert (empty.code, empty.out, empty.err) == (0, "nothing to judge: there is no event in it\n", "")
+    nothing.write_text("{\n")
+    broken = bellwether("replay", nothing)
+    assert broken.out == "nothing to judge: none of 1 events was accepted\n  1 rejected: not_json\n"
+
+
+@pytest.mark.parametrize(
+    "option", [("--format", "segment"), ("--format", "cloudevents"), ("--format", "csv"), ("--to", "kafka")]
+)
+def test_what_ingest_cannot_do_yet_is_refused_in_two_lines(
+    upgraded: Command, history: Path, option: tuple[str, str]
+) -> None:
+    refused = upgraded("ingest", history, *option)
+    assert (refused.code, refused.out) == (2, "")
+    first, second = refused.err.splitlines()
+    assert first == f"bellwether: ingest {' '.join(option)} is not built yet"
+    assert second.startswith("  ")
 
 
 class Receiver(BaseHTTPRequestHandler):

@@ -110,6 +110,22 @@ def test_the_doctor_says_what_would_fail_and_what_to_do(bellwether: Command) -> 
     open_door = bellwether("doctor", host="0.0.0.0")
     assert open_door.code == 1
     assert "no API key" in open_door.out
+    assert bellwether("keys", "create", "one", "--scope", "read").code == 0
+    behind_a_key = bellwether("doctor", host="0.0.0.0")
+    assert behind_a_key.code == 0, behind_a_key.out
+
+
+@pytest.mark.parametrize("words", [("serve",), ("doctor",), ("config", "check"), ("db", "upgrade")])
+@pytest.mark.parametrize(
+    "setting", [{"kafka_bootstrap_servers": "broker:9092"}, {"database_url": "postgresql://db/bellwether"}]
+)
+def test_what_is_not_in_this_version_is_said_and_not_passed_over(
+    bellwether: Command, words: tuple[str, ...], setting: dict[str, str]
+) -> None:
+    ended = bellwether(*words, **setting)
+    assert ended.code == (1 if words == ("doctor",) else 2)
+    assert "not in this version yet" in ended.out + ended.err
+    assert "Traceback" not in ended.err
 
 
 class Probed(BaseHTTPRequestHandler):

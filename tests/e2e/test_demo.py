@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from tests.e2e.command import Command
+from tests.e2e.running import until
 
 UP_S = 90.0  # far more than it takes: other tests may be running
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -130,15 +131,6 @@ def messages(http: httpx.Client, inbox: str) -> list[dict[str, Any]]:
     return found
 
 
-def eventually(look: Callable[[], Any], within_s: float) -> float:
-    """How long it took until ``look`` found something."""
-    began = time.monotonic()
-    while not look():
-        assert time.monotonic() - began < within_s, "it did not come"
-        time.sleep(0.05)
-    return time.monotonic() - began
-
-
 def test_the_whole_path_from_customers_to_an_alert_of_ones_own(
     start: Start, http: httpx.Client, temporary: Path, program: Callable[[str], str]
 ) -> None:
@@ -195,8 +187,8 @@ def test_the_whole_path_from_customers_to_an_alert_of_ones_own(
             check=True,
         )
         assert json.loads(pasted.stdout) == {"accepted": 1, "rejected": []}
-        eventually(lambda: len(fired()) == 2, within_s=10.0)
-    eventually(lambda: 'result="duplicate"} 26.0' in http.get(f"{service}/metrics").text, within_s=10.0)
+        until(lambda: len(fired()) == 2, "both alerts", 10.0)
+    until(lambda: 'result="duplicate"} 26.0' in http.get(f"{service}/metrics").text, "the duplicates", 10.0)
     assert sorted(fired()) == ["champion-changed", "champion-departed"]
 
     # Ctrl-C leaves nothing.

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from tests.e2e.webhook_receiver import Exchange, listening, say_ok
 LIMIT_S = 1.0
 
 
-def post(url: str, **settings: object) -> tuple[Outcome, float]:
-    sender = HttpSender(**{"allow_private": True, "deadline_s": LIMIT_S, **settings})  # type: ignore[arg-type]
+def post(url: str, **settings: Any) -> tuple[Outcome, float]:
+    sender = HttpSender(**{"allow_private": True, "deadline_s": LIMIT_S, **settings})
     started = time.monotonic()
     outcome = sender.post(url, {"content-type": "application/json"}, b'{"a":1}')
     return outcome, time.monotonic() - started

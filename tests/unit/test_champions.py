@@ -118,3 +118,20 @@ def test_a_contact_and_a_user_who_turn_out_to_be_one_person_are_joined():
     )
     assert champions.state() == (PEOPLE, 1)
     assert len(champions.people) == 1
+
+
+def test_it_tells_who_is_and_who_was_a_champion_and_from_when_the_newest_change_counts():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1", name="Ada")),
+        (5, "champion.changed", "", {"previous_user_id": "u1", "effective_at": "2026-12-31"}),
+        (6, "contact.updated", "", named("c2")),
+        (6, "contact.updated", "", named("c3", "u3", ["member"])),
+    )
+    assert champions.describe() == {
+        "people": [
+            {"contact_id": "c1", "user_id": "u1", "name": "Ada", "status": "departed"},
+            {"contact_id": "c2", "user_id": None, "name": None, "status": "current"},
+        ],
+        "effective_at": "2026-12-31",
+    }
+    assert told().describe() == {"people": [], "effective_at": None}

@@ -196,3 +196,9 @@ def test_a_name_that_is_no_zone_is_refused_with_the_nearest(name: str, hint: str
     assert "is not an IANA name" in str(caught.value)
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("offset", ["+0000", "-0000", "+0530", "-0500"])
+def test_an_offset_has_a_colon(offset: str) -> None:
+    with pytest.raises(ValueError, match="RFC 3339"):
+        parse_instant(f"2026-11-22T10:00:00{offset}")

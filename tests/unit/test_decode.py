@@ -296,6 +296,9 @@ def test_a_contact_keeps_its_roles() -> None:
         "2026-13-01T00:00:00Z",
         "9999999-01-01T00:00:00Z",
         "2026-11-22T22:59:60Z",
+        "2026-11-22T10:00:00+0000",
+        "2026-11-22T10:00:00.5+0530",
+        "2026-11-22T10:00:00-0500",
         1_795_000_000,
         True,
         [],
@@ -305,6 +308,16 @@ def test_what_is_no_instant_with_an_offset_is_a_bad_timestamp(text: object) -> N
     reason, detail = refused(occurred_at=text)
     assert reason == "bad_timestamp"
     assert detail.endswith("is not an RFC 3339 instant with an offset")
+
+
+@pytest.mark.parametrize("offset", ["+0000", "+0130", "-0500"])
+def test_an_offset_without_its_colon_stops_no_other_event(offset: str) -> None:
+    west = body(occurred_at="2026-11-22T05:00:00-05:00", user_id="u-1234", data={"note": ":30-0500"})
+    east = body(occurred_at="2026-11-22T11:00:00+01:00", user_id="u+1234", data={"note": ":30+0000"})
+    wrong = body(occurred_at=f"2026-11-22T10:00:00{offset}")
+    events, rejections = decode_batch([body(), west, wrong, east, body()], NOW)
+    assert [event.occurred_at for event in events] == [accepted().occurred_at] * 4
+    assert [(index, why.reason) for index, why in rejections] == [(2, RejectionReason.BAD_TIMESTAMP)]
 
 
 def test_a_bad_timestamp_says_what_it_saw() -> None:

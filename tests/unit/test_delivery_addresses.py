@@ -182,7 +182,10 @@ def test_each_kind_of_destination_gets_its_channel() -> None:
     targets = [
         Target("chat", DestinationType.SLACK, Secret("https://hooks.slack.com/services/x")),
         Target(
-            "crm", DestinationType.WEBHOOK, Secret("https://crm.example/hook"), (Secret("whsec_c2VjcmV0"),)
+            "crm",
+            DestinationType.WEBHOOK,
+            Secret("https://crm.example/hook"),
+            (Secret("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"),),
         ),
     ]
     channels = open_channels(targets, environment="staging")

@@ -18,8 +18,9 @@ from starlette.applications import Starlette
 from alerts.delivery import Delivery
 from alerts.slack import SlackChannel, alert_card, says_ok
 from alerts.webhook import WebhookChannel
-from app.demo.inbox import MOST_BYTES, Inbox, To, create_app
+from app.demo.inbox import MOST_BYTES, Inbox, create_app
 from app.demo.page import card, mrkdwn
+from app.demo.received import To
 
 NAME = "Moss <script>alert('hi')</script> *Studios* & <!channel>"
 SERVICE = "http://127.0.0.1:8000"

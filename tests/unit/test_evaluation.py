@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from alerts.configuration import Match, Route
 from alerts.delivery import Delivery
 from alerts.evaluation import Evaluator, Rulebook
 from alerts.lifecycle import Finding, Occasion, Subject, Terms, transition
-from alerts.memory import MemoryAlertTransaction, standing_of
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.portfolio import AccountRows
 from alerts.rules.condition import Condition
@@ -29,23 +29,24 @@ from alerts.worklist import clearing, worklist
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
 from tests.contract.alert_grounds import MemoryGround
+from tests.contract.memory_alerts import MemoryAlertTransaction, standing_of
 
 HOUR = 3_600_000_000
 DAY = 20_779
 NOW = DAY * DAY_US + 10 * HOUR
 
 
-def rule(id_: str, when: str, **more: object) -> Rule:
+def rule(id_: str, when: str, **more: Any) -> Rule:
     title = Title.parse("{seats.purchased} seats", CATALOGUE)
-    return Rule(id_, Condition.parse(when, CATALOGUE), title, **more)  # type: ignore[arg-type]
+    return Rule(id_, Condition.parse(when, CATALOGUE), title, **more)
 
 
 FEW = rule("few-seats", "seats.purchased < 10", severity=Severity.HIGH)
 SHORT = rule("short-term", "account.term_months < 6", severity=Severity.LOW)
 
 
-def evaluator(ground: MemoryGround, *rules: Rule, stale: tuple[str, ...] = (), **more: object) -> Evaluator:
-    book = Rulebook(rules or (FEW,), Announcer(Telling.LIVE, ("crm", "slack"), **more))  # type: ignore[arg-type]
+def evaluator(ground: MemoryGround, *rules: Rule, stale: tuple[str, ...] = (), **more: Any) -> Evaluator:
+    book = Rulebook(rules or (FEW,), Announcer(Telling.LIVE, ("crm", "slack"), **more))
     return Evaluator(ground.store, lambda: book, Calendar("UTC"), stale=lambda _now: stale)
 
 
@@ -57,7 +58,7 @@ def ground() -> MemoryGround:
 
 
 def judge(ground: MemoryGround, judge: Evaluator, at: int = NOW, **profile: int) -> int:
-    no = ground.account("acme", Profile(**profile), owner="ana")  # type: ignore[arg-type]
+    no = ground.account("acme", Profile(**profile), owner="ana")
     ground.touch(no)
     judge.evaluate_touched(10, at)
     return no
@@ -157,9 +158,9 @@ def test_each_destination_hears_what_is_routed_to_it_and_its_summary_counts_no_m
 def test_owners_and_labels_route_too(ground: MemoryGround) -> None:
     cards = {"few-seats": RuleCard("call", "7d", {"team": "cs"})}
     mine = Match(owner=frozenset({"ana"}), labels={"team": "cs"})
-    announced = {"routes": (Route(mine, ("slack",)),), "rules": cards}
-    judge(ground, evaluator(ground, **announced), seats=50)  # type: ignore[arg-type]
-    judge(ground, evaluator(ground, **announced), seats=5)  # type: ignore[arg-type]
+    announced: dict[str, Any] = {"routes": (Route(mine, ("slack",)),), "rules": cards}
+    judge(ground, evaluator(ground, **announced), seats=50)
+    judge(ground, evaluator(ground, **announced), seats=5)
     [delivery] = ground.deliveries()
     assert delivery.destination == "slack"
     assert json.loads(delivery.payload)["playbook"] == {"action": "call", "due": "7d"}
@@ -181,7 +182,7 @@ def test_what_is_kept_for_a_summary_reads_back_as_it_was() -> None:
 WHEN = "account.term_months < 6"
 verdict_lists = st.lists(st.sampled_from(list(Verdict)), min_size=6, max_size=6)
 flags = st.lists(st.booleans(), min_size=6, max_size=6)
-known_alerts: st.SearchStrategy[dict[str, object]] = st.builds(
+known_alerts: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     status=st.sampled_from(list(AlertStatus)),
     severity=st.sampled_from([Severity.HIGH, Severity.LOW]),
@@ -193,7 +194,7 @@ known_alerts: st.SearchStrategy[dict[str, object]] = st.builds(
 )
 
 
-def alert(place: int, given: dict[str, object]) -> Alert:
+def alert(place: int, given: dict[str, Any]) -> Alert:
     status = given["status"]
     key = alert_key("r", f"account-{place}")
     resolved = status is AlertStatus.RESOLVED
@@ -204,17 +205,17 @@ def alert(place: int, given: dict[str, object]) -> Alert:
         account_no=place + 1,
         account_id=f"account-{place}",
         episode=1,
-        status=status,  # type: ignore[arg-type]
-        severity=given["severity"],  # type: ignore[arg-type]
+        status=status,
+        severity=given["severity"],
         title="",
         rule_version="v1",
         updated_at=NOW - 2 * HOUR,
         seq=1,
         pending_since=NOW - 2 * HOUR if status is AlertStatus.PENDING else None,
         fired_at=None if status is AlertStatus.PENDING else NOW - 10 * HOUR,
-        resolved_at=given["resolved_at"] if resolved else None,  # type: ignore[arg-type]
+        resolved_at=given["resolved_at"] if resolved else None,
         dismissed=resolved and bool(given["dismissed"]),
-        **({} if resolved else given["timers"]),  # type: ignore[arg-type]
+        **({} if resolved else given["timers"]),
     )
 
 
@@ -235,7 +236,7 @@ def test_a_cell_that_is_not_looked_at_would_not_have_moved(
     gone: list[bool],
     stale: list[bool],
     churned: list[bool],
-    known: dict[int, dict[str, object]],
+    known: dict[int, dict[str, Any]],
     closing: bool,
     waits: int,
 ) -> None:

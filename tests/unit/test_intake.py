@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.intake import MOST_EVENTS, Unzipper, split_json, split_lines
+from app.http.intake import MOST_EVENTS, Unzipper, split, split_json, split_lines
 from app.http.problems import Code, Problem
 
 JSON = st.recursive(
@@ -61,6 +61,27 @@ def test_a_line_keeps_its_number_over_blank_lines() -> None:
     ]
 
 
+@given(
+    st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=4), min_size=2, max_size=6), st.booleans()
+)
+def test_objects_one_a_line_are_taken_as_lines(objects: list[object], marked: bool) -> None:
+    body = (b"\xef\xbb\xbf" if marked else b"") + b"\r\n".join(json.dumps(each).encode() for each in objects)
+    assert split(body) == split_lines(body)
+
+
+@given(JSON, st.sampled_from([None, 2]))
+def test_one_document_is_never_taken_as_lines(value: object, indent: int | None) -> None:
+    body = b"\n" + json.dumps(value, indent=indent).encode() + b"\n\n"
+    assert split(body) == split_json(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{bad\n{}", b"1\n2", b"{} {}", b"{}", b"\xff\n{}", b"{" * 100_000 + b"\n{}"]
+)
+def test_what_does_not_begin_with_a_whole_object_is_one_record(body: bytes) -> None:
+    assert split(body) == split_json(body)
+
+
 @given(st.binary(max_size=3_000), st.integers(1, 500), st.integers(1, 3))
 def test_gzip_comes_out_whole_however_it_is_cut(body: bytes, step: int, members: int) -> None:
     packed = gzip.compress(body, mtime=0) * members
@@ -77,7 +98,9 @@ def test_a_small_body_that_unpacks_to_more_than_the_limit_is_stopped_there() -> 
     assert caught.value.code is Code.BODY_TOO_LARGE
 
 
-@pytest.mark.parametrize("body", [b"not gzip", zlib.compress(b"raw"), gzip.compress(b"cut short" * 50, mtime=0)[:-9]])
+@pytest.mark.parametrize(
+    "body", [b"not gzip", zlib.compress(b"raw"), gzip.compress(b"cut short" * 50, mtime=0)[:-9]]
+)
 def test_a_body_that_is_not_the_gzip_it_says_is_refused(body: bytes) -> None:
     with pytest.raises(Problem) as caught:
         unzipped(body)

@@ -130,7 +130,9 @@ def test_the_for_stands_still_while_the_source_is_stale() -> None:
     alert, _ = live(drawing, replace(RULE, for_us=3 * HOUR))
     assert alert is not None
     assert alert.status is AlertStatus.FIRING
-    assert live(drawing[:-1], replace(RULE, for_us=3 * HOUR))[0].status is AlertStatus.PENDING  # type: ignore[union-attr]
+    alert, _ = live(drawing[:-1], replace(RULE, for_us=3 * HOUR))
+    assert alert is not None
+    assert alert.status is AlertStatus.PENDING
 
 
 def test_the_for_runs_on_while_the_condition_cannot_be_told_but_fires_only_once_it_is_true() -> None:

@@ -79,12 +79,10 @@ class Model:
 
     def _found(self, finding: Finding) -> str:
         verdict, clear = finding.verdict, finding.clear
-        sees_clear = clear is not None and (
-            self.status == "firing" or (self.status == "closed" and self.dismissed)
-        )
+        sees_clear = self.status == "firing" or (self.status == "closed" and self.dismissed)
         gone = verdict is Verdict.FALSE and finding.because_not_applicable
-        if sees_clear and verdict is not Verdict.TRUE and not gone:
-            verdict = {Verdict.TRUE: Verdict.FALSE, Verdict.FALSE: Verdict.TRUE}.get(clear, Verdict.UNKNOWN)  # type: ignore[arg-type]
+        if clear is not None and sees_clear and verdict is not Verdict.TRUE and not gone:
+            verdict = {Verdict.TRUE: Verdict.FALSE, Verdict.FALSE: Verdict.TRUE}.get(clear, Verdict.UNKNOWN)
         if verdict is Verdict.UNKNOWN:
             return "stale" if finding.stale else "unknown"
         return "true" if verdict is Verdict.TRUE else "false"

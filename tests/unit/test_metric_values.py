@@ -417,6 +417,14 @@ def test_a_snapshot_has_every_metric_in_json() -> None:
     assert list(told_of) == list(CATALOGUE)
     assert told_of["seats.purchased"]["value"] == 10
     assert told_of["renewal.days_to"]["evidence"]["parts"] == {"renewal_day": None}
+    assert told_of["seats.purchased"]["evidence"]["rules"] == {}
+
+
+def test_evidence_has_the_details_of_its_subject_and_of_no_other() -> None:
+    readings = readings_of(seated().active("a", TEN, [TODAY]).lines, as_of=TODAY)
+    told_of = snapshot(readings, 0, details={"seats": {"purchased": {"default": 10}}})
+    assert told_of["seats.utilization"]["evidence"]["details"] == {"purchased": {"default": 10}}
+    assert "details" not in told_of["champion.status"]["evidence"]
 
 
 def test_a_metric_is_computed_once_whether_its_own_floor_is_named_or_not() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alerts.alert import Severity
 from alerts.configuration import Match, Route
 from alerts.routing import Subject, recipients
@@ -10,8 +12,8 @@ EVERYBODY = ("slack", "crm", "pager")
 SUBJECT = Subject(rule="login-decline", severity="high", owner="ana", labels={"team": "cs", "tier": "1"})
 
 
-def to(*names: str, continues: bool = False, **match: object) -> Route:
-    return Route(Match(**match), names, continues)  # type: ignore[arg-type]
+def to(*names: str, continues: bool = False, **match: Any) -> Route:
+    return Route(Match(**match), names, continues)
 
 
 def test_without_routes_everybody_hears_of_everything() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alerts.alert import Severity, Verdict
 from alerts.rules.condition import Condition
-from alerts.rules.explain import explain, gap, threshold
+from alerts.rules.explain import explain, gap, grounds, threshold
 from alerts.rules.expression import And, Comparison, Not, Op, Or, leaves
 from alerts.rules.rule import Rule
 from alerts.rules.title import Title
@@ -258,13 +258,55 @@ def test_an_explanation_agrees_with_the_sweep_and_with_every_truth_table_leaf(tr
     assert len(explanation.leaves) == len(pairs)
     for leaf, (comparison, negated) in zip(explanation.leaves, pairs, strict=True):
         value = account[comparison.metric.name]
-        assert leaf.result == told[by_the_table(comparison, account)]
+        clause = Not(comparison) if negated else comparison
+        assert leaf.clause == str(clause)
+        assert leaf.result == told[by_the_table(clause, account)]
+        assert leaf.comparison == told[by_the_table(comparison, account)]
         assert leaf.negated is negated
         assert leaf.status == (value if isinstance(value, Status) else Status.OK).word
         numeric = isinstance(comparison.threshold, Fraction) and not isinstance(value, Status)
         assert leaf.gap == (float(value - comparison.threshold) if numeric else None)
-        holds = by_the_table(comparison, account) is (not negated)
-        assert (leaf.clears is not None) == holds
+        assert (leaf.clears is not None) == (leaf.result == "true")
+
+
+@given(trees, portfolios, st.data())
+def test_the_grounds_of_a_true_condition_alone_make_it_true(tree, portfolio, data):
+    index = data.draw(st.integers(0, len(portfolio) - 1))
+    account = portfolio[index]
+    found = grounds(rule_of(tree), readings_of(portfolio), index)
+    assert bool(found) == (by_the_table(tree, account) is True)
+    if found:
+        assert told_by(tree, {each: by_the_table(each, account) for each in found}) is True
+
+
+def told_by(node, known):
+    """The verdict where of all comparisons only ``known`` can be told."""
+    match node:
+        case Comparison():
+            return known.get(node)
+        case Not(operand):
+            inner = told_by(operand, known)
+            return None if inner is None else not inner
+        case And(operands) | Or(operands):
+            inner = [told_by(each, known) for each in operands]
+            decides = isinstance(node, Or)
+            return decides if decides in inner else None if None in inner else not decides
+
+
+def test_a_clause_under_a_not_is_told_as_it_reads():
+    rule = rule_of(Condition.parse("not a.days < 30 and not b.ratio < 0.5", SMALL).root)
+    readings = ByHand({"a.days": [44], "b.ratio": [Status.NOT_APPLICABLE]})
+    first, second = explain(rule, readings, 0).describe()["conditions"]
+    assert (first["clause"], first["result"], first["comparison"]) == ("not a.days < 30", "true", "false")
+    assert first["clears"] == "a.days < 30"
+    assert (second["status"], second["result"], second["comparison"]) == ("not_applicable", "true", "false")
+
+
+def test_of_several_comparisons_with_a_metric_a_reader_sees_the_one_that_holds():
+    rule = rule_of(Condition.parse("a.days > 90 or a.days < 7", SMALL).root)
+    readings = ByHand({"a.days": [3]})
+    seen = [threshold(rule, "a.days"), threshold(rule, "a.days", grounds(rule, readings, 0))]
+    assert [each.plain_threshold for each in seen if each is not None] == [90, 7]
 
 
 def test_an_explanation_shows_value_threshold_gap_and_what_would_clear_it():

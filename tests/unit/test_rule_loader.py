@@ -275,7 +275,7 @@ def test_nor_do_the_lines_of_a_rule_in_any_order(chosen, indent):
     try:
         read_configuration("\n".join(line[indent:] for line in chosen), "rules.yaml", CATALOGUE)
     except ConfigurationError as refused:
-        assert str(refused).startswith("rules.yaml:")  # noqa: PT017
+        assert str(refused).startswith("rules.yaml:")  # noqa: PT017 - as above
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Alerts in memory, for tests: the same contract as the database's, kept by plain dictionaries and one lock."""
+"""Alerts in memory: the same contract as the database's, kept by plain dictionaries and one lock."""
 
 from __future__ import annotations
 
@@ -212,7 +212,9 @@ class MemoryAlertTransaction:
 def _held(content: _Content, patience_us: int) -> set[int]:
     """The accounts that a partition has touched which is behind and on its way."""
     positions = content.positions
-    moving = {name for name, at in positions.items() if at.behind and at.updated_at > content.real_us - patience_us}
+    moving = {
+        name for name, at in positions.items() if at.behind and at.updated_at > content.real_us - patience_us
+    }
     return {no for no, partition in content.marks if partition in moving}
 
 

@@ -1,4 +1,4 @@
-"""Windows and positions in memory: the plainest thing that keeps a WindowStore's promises, for tests."""
+"""Windows and positions in memory: the plainest thing that keeps a WindowStore's promises."""
 
 from __future__ import annotations
 
