@@ -13,7 +13,10 @@ from starlette.requests import Request
 from app.http.edge import EVENTS_BODY_LIMIT
 from app.http.problems import Code, Problem
 
-MOST_EVENTS = 1_000  # of an array; NDJSON is bounded by the body's size
+MOST_EVENTS = 1_000  # of an array
+MOST_LINES = (
+    100_000  # of NDJSON: more than 8 MiB of the shortest events are; bad lines are kept, each in a row
+)
 _LINES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 )
@@ -55,7 +58,9 @@ def split(body: bytes) -> Sequence[Item]:
 
 
 def split_lines(body: bytes) -> Sequence[Item]:
-    """NDJSON: one event a line, blank lines skipped."""
+    """NDJSON: one event a line, blank lines skipped, MOST_LINES at most."""
+    if body.count(b"\n") > MOST_LINES:
+        raise Problem(Code.TOO_MANY_EVENTS, f"a body has at most {MOST_LINES:,} lines; send several")
     return [Item(index, line) for index, line in enumerate(body.split(b"\n")) if line.strip()]
 
 

@@ -83,7 +83,7 @@ KINDS: Mapping[Code, tuple[int, str]] = {
     Code.ALERT_NOT_OPEN: (409, "The alert is not open"),
     Code.IDEMPOTENCY_IN_PROGRESS: (409, "The same request is being worked on"),
     Code.BODY_TOO_LARGE: (413, "The body is too large"),
-    Code.TOO_MANY_EVENTS: (413, "Too many events in one array"),
+    Code.TOO_MANY_EVENTS: (413, "Too many events in one request"),
     Code.URI_TOO_LONG: (414, "The address is too long"),
     Code.UNSUPPORTED_MEDIA_TYPE: (415, "This media type is not understood"),
     Code.UNSUPPORTED_ENCODING: (415, "This content encoding is not understood"),

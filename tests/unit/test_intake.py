@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.intake import MOST_EVENTS, Unzipper, split, split_json, split_lines
+from app.http.intake import MOST_EVENTS, MOST_LINES, Unzipper, split, split_json, split_lines
 from app.http.problems import Code, Problem
 
 JSON = st.recursive(
@@ -112,3 +112,10 @@ def unzipped(body: bytes) -> bytes:
     out = unzip.more(body)
     unzip.finish()
     return out
+
+
+def test_a_body_of_very_many_lines_is_refused_before_any_is_looked_at() -> None:
+    with pytest.raises(Problem) as refused:
+        split_lines(b"1\n" * (MOST_LINES + 1))
+
+    assert refused.value.code is Code.TOO_MANY_EVENTS
