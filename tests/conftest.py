@@ -20,8 +20,8 @@ REAL_DATA = Path(
 MUST_RUN_ALL = bool(os.environ.get("BELLWETHER_TESTS_MUST_RUN_ALL"))
 
 # Shared machines stall: a slow example is not a failing one. CI draws the same examples every time.
-hypothesis_settings.register_profile("here", deadline=None)
-hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis_settings.register_profile("here", deadline=None, max_examples=60)
+hypothesis_settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

@@ -31,7 +31,11 @@ class Command:
     @property
     def environment(self) -> dict[str, str]:
         """What the process sees: nothing of ours but what the test gives it."""
-        theirs = {name: value for name, value in os.environ.items() if not name.startswith("BELLWETHER_")}
+        theirs = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("BELLWETHER_") and name != "COLUMNS"  # a test runner's own, not a terminal's
+        }
         theirs.pop(
             "PYTHONDONTWRITEBYTECODE", None
         )  # dozens of starts: compiling everything for each takes minutes
