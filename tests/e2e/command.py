@@ -34,7 +34,8 @@ class Command:
         theirs = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("BELLWETHER_") and name != "COLUMNS"  # a test runner's own, not a terminal's
+            if not name.startswith("BELLWETHER_")
+            and name != "COLUMNS"  # a test runner's own, not a terminal's
         }
         theirs.pop(
             "PYTHONDONTWRITEBYTECODE", None
