@@ -74,7 +74,7 @@ def evidence(
     """What a stranger with the raw events needs to get the same number, in JSON's types (METRICS section 1).
 
     Days are ISO dates, windows first and last day, both counted in. ``inputs`` says of each family of events
-    that feeds the metric whether it flows and since which day; ``seen`` when the account itself was first and
+    that feeds the metric since which day it was received; ``seen`` when the account itself was first and
     last active. ``rules`` are those that read the metric, with their versions; ``details`` what the account's facts say
     beside the number, by the first word of the metrics' names: who the champions are, seats by subscription.
     """
@@ -135,4 +135,4 @@ def _input(moment: Moment, family: str) -> dict[str, Any]:
     first = moment.families.get(family)
     if first is None or first > moment.today:
         return {"status": "never_received", "since": None}
-    return {"status": "stale" if family in moment.stale else "flowing", "since": iso(first)}
+    return {"status": "stale" if family in moment.stale else "received", "since": iso(first)}

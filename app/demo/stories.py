@@ -25,7 +25,7 @@ def stories(now: datetime, seed: int = SEED) -> Play:
     now = now.astimezone(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     # No secret depends on these dice: they only have to fall alike each time.
-    stage = Stage(Script(midnight, random.Random(seed)), now, companies())  # noqa: S311
+    stage = Stage(Script(midnight, random.Random(seed)), now, companies())  # noqa: S311 - a story, not a secret
     for tell in _STORIES:
         tell(stage)
     while stage.free:

@@ -397,7 +397,7 @@ def test_evidence_lets_a_stranger_count_again() -> None:
             "previous": [iso(TODAY - 55), iso(TODAY - 28)],
         },
         "floor": 5,
-        "inputs": {"logins": {"status": "flowing", "since": iso(TODAY - 52)}},
+        "inputs": {"logins": {"status": "received", "since": iso(TODAY - 52)}},
         "seen": {"first_activity": iso(TODAY - 55), "last_activity": iso(TODAY)},
     }
 
