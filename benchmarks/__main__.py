@@ -85,15 +85,15 @@ def sweep(sizes: list[int], folder: Path) -> None:
 def main() -> None:
     """Both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["ingest", "sweep"], default=["ingest", "sweep"])
+    parser.add_argument("what", nargs="?", choices=["all", "ingest", "sweep"], default="all")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bellwether-bench-") as folder:
-        if "ingest" in chosen.what:
+        if chosen.what in {"all", "ingest"}:
             ingest(chosen.events, chosen.rounds, Path(folder))
-        if "sweep" in chosen.what:
+        if chosen.what in {"all", "sweep"}:
             sweep(chosen.accounts, Path(folder))
 
 
