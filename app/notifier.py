@@ -7,12 +7,9 @@ claimed again when the lease runs out, and told again under the same id.
 
 from __future__ import annotations
 
-import os
 import random
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -20,6 +17,7 @@ import structlog
 
 from alerts.delivery import SECOND_US, Channel, Delivery, ErrorKind, Outbox, Outcome
 from alerts.retry import judge
+from app.database.leases import new_holder
 from consumers.errors import StorageError
 
 LEASE_US = 60 * SECOND_US  # four times the longest attempt
@@ -43,11 +41,6 @@ class Sender(Protocol):
 def real_clock() -> int:
     """UTC epoch microseconds."""
     return time.time_ns() // 1000
-
-
-def new_holder() -> str:
-    """A name for this process's leases that no other has had."""
-    return f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 class Notifier:

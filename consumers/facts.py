@@ -9,14 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from consumers.champions import Champions
-from consumers.days import DAY_US, EPOCH, Calendar
+from consumers.days import DAY_US, Calendar
 from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, NEVER
 
 ATTRIBUTES = (
@@ -202,7 +201,7 @@ def derive(facts: Sequence[Fact], calendar: Calendar) -> State:
     profile.told |= 1 if seats.held else 0
     profile.renewal_day = _renewal_day(fields, subscriptions, calendar)
     booked = [
-        civil_day(fact.data["scheduled_for"], calendar)
+        calendar.parse_day(fact.data["scheduled_for"])
         for fact in qbrs.values()
         if fact.kind == "qbr.scheduled"
     ]
@@ -226,13 +225,6 @@ def derive(facts: Sequence[Fact], calendar: Calendar) -> State:
         marks=marks,
         details={"champions": champions.describe(), "seats": dict(seats.held)},
     )
-
-
-def civil_day(text: str, calendar: Calendar) -> int:
-    """The day of a date, or of an instant in the organisation's zone; ``text`` was validated at intake."""
-    if len(text) == len("2026-11-22"):
-        return date.fromisoformat(text).toordinal() - EPOCH
-    return calendar.day(datetime.fromisoformat(text))
 
 
 @dataclass(slots=True)
@@ -285,4 +277,4 @@ def _renewal_day(fields: dict[str, Any], subscriptions: dict[str, dict[str, Any]
     ]
     if not dates and "renewal_date" in fields:
         dates = [fields["renewal_date"]]
-    return min((civil_day(text, calendar) for text in dates), default=NEVER)
+    return min(map(calendar.parse_day, dates), default=NEVER)
