@@ -28,7 +28,7 @@ from app.reader import AccountReader
 from app.scheduler import CLOCK_LEASE, Clockwork
 from app.settings import Settings
 from consumers.days import Calendar
-from consumers.errors import ConfigurationError, StorageError
+from consumers.errors import ConfigurationError, SourceError, StorageError
 from consumers.loop import BEHIND_BATCH, ConsumerLoop, Handled
 from consumers.pipeline import Pipeline
 from consumers.source import Source
@@ -102,7 +102,7 @@ class House:
         self,
         source: Source,
         heard: Callable[[Handled], None] = lambda _handled: None,
-        trouble: Callable[[StorageError], None] = lambda _error: None,
+        trouble: Callable[[SourceError | StorageError], None] = lambda _error: None,
         polled: Callable[[], None] = lambda: None,
         *,
         behind_batch: int = BEHIND_BATCH,

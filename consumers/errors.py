@@ -3,7 +3,9 @@
 BellwetherError                  one or two lines: what, where, what to do
 ├── ConfigurationError           a setting, rule file or schema is wrong: exit 2
 ├── SourceError                  a file or stream cannot be read
-│   └── LostPosition             a rival moved this partition: drop the batch, read the position again
+│   ├── LostPosition             a rival moved this partition: drop the batch, read the position again
+│   ├── PartitionStopped         one partition cannot go on by itself; the others do
+│   └── DeadLettersUnwritable    what was rejected cannot be put aside, so its partition waits
 └── StorageError                 the database said no; nothing acknowledged is lost
     ├── StorageBusy              locked by another process beyond the wait
     ├── StorageReadOnly          the file or its folder cannot be written
@@ -27,6 +29,20 @@ class SourceError(BellwetherError):
 
 class LostPosition(SourceError):
     """Another process moved this partition's position; its word stands, this batch is dropped."""
+
+
+class PartitionStopped(SourceError):
+    """One partition cannot go on without a person: its log is another one, or ends before the stored position."""
+
+    def __init__(self, partition: str, kind: str, detail: str) -> None:
+        """``kind`` is the incident's: ``recreated`` or ``truncated``."""
+        super().__init__(detail)
+        self.partition = partition
+        self.kind = kind
+
+
+class DeadLettersUnwritable(SourceError):
+    """The dead-letter topic does not take what was rejected: the partition waits rather than skip it."""
 
 
 class StorageError(BellwetherError):

@@ -18,7 +18,7 @@ import numpy as np
 
 from consumers.decode import MAX_EVENT_BYTES
 from consumers.errors import SourceError
-from consumers.source import Chunk
+from consumers.source import Chunk, Position, SteadySource
 
 _BLOCK = 1 << 17  # larger ones are mapped and cleared anew each time: half as fast
 # One byte over the limit: enough for decoding to see that the line is too large; the rest is not worth memory.
@@ -26,7 +26,7 @@ _LINE = MAX_EVENT_BYTES + 1
 _GZIP = b"\x1f\x8b"
 
 
-class FileSource:
+class FileSource(SteadySource):
     """NDJSON from a regular file; implements :class:`consumers.source.Source`.
 
     Offsets are line numbers from 0; blank lines are skipped and counted. The end is known of a plain file; of a gzipped
@@ -47,7 +47,7 @@ class FileSource:
         self.partition = f"file:{digest[:32]}"
         self.total_bytes = status.st_size
         self._version = (status.st_size, status.st_mtime_ns)
-        self.seek(self.partition, 0)
+        self.seek(self.partition, None)
 
     @property
     def origin(self) -> str:
@@ -63,21 +63,22 @@ class FileSource:
         """The one partition, named after the content."""
         return (self.partition,)
 
-    def seek(self, partition: str, position: int) -> None:
-        """Read on from line ``position``. Raises SourceError for another file's partition."""
+    def seek(self, partition: str, position: Position | None) -> None:
+        """Read on from the line of ``position``, None: the first. Raises SourceError for another file's partition."""
         if partition != self.partition:
             raise SourceError(f"{self._path} is not {partition}: its content is {self.partition}")
+        line = position.next if position else 0
         self._batches = _lines(_inflated(self._file) if self._lines is None else _blocks(self._file))
         self._pending: list[bytes] = []
         self._at = 0  # in pending
         self._line = 0  # the number of the line there
         self._failure: SourceError | None = None
-        while self._line + len(self._pending) <= position and self._refill():
+        while self._line + len(self._pending) <= line and self._refill():
             pass
-        self._step(min(position - self._line, len(self._pending)))
+        self._step(min(line - self._line, len(self._pending)))
 
-    def poll(self, limit: int, timeout_s: float) -> Chunk | None:
-        """The next lines, at most ``limit``, or None at the end. Never waits."""
+    def poll(self, limit: int, timeout_s: float) -> Sequence[Chunk]:
+        """The next lines, at most ``limit``; none at the end. Never waits."""
         start = self._line
         bodies: list[bytes] = []
         offsets: list[int] = []
@@ -93,7 +94,7 @@ class FileSource:
         if not bodies:
             if self._failure is not None:
                 raise self._failure
-            return None
+            return []
         # Blank lines that follow belong to this chunk, so that the last one with records reaches the end.
         while self._more() and not self._pending[self._at].strip():
             self._step(1)
@@ -101,7 +102,7 @@ class FileSource:
         end = self._line + 1 if more else self._line
         if more and self._lines is not None:
             end = max(end, self._lines)
-        return Chunk(self.partition, start, self._line, bodies, offsets, end)
+        return [Chunk(self.partition, start, self._line, bodies, offsets, end)]
 
     def close(self) -> None:
         """Close the file."""

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from consumers.errors import LostPosition, StorageError
+from consumers.errors import DeadLettersUnwritable, LostPosition, PartitionStopped, SourceError, StorageError
 from consumers.pipeline import Pipeline, Totals
-from consumers.source import Source
+from consumers.source import Chunk, Position, Source
 from consumers.store import WindowStore
 
 # Idle, a batch is whatever has come; behind, larger batches rewrite each account's windows less often.
 LIVE_BATCH = 2_000
 BEHIND_BATCH = 50_000
+REST_S = 5.0  # a partition whose dead letters cannot be written is tried again so often
 _POLL_S = 0.5
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_IDLE_S = 0.5
+UNWRITABLE = "dead_letters_unwritable"  # the kind of incident
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
     """One batch as listeners hear of it."""
 
-    partition: str
+    chunks: Sequence[Chunk]
     totals: Totals
     behind: bool
 
@@ -38,15 +41,15 @@ class ConsumerLoop:
         *,
         now: Callable[[], int],
         heard: Callable[[Handled], None] = lambda _handled: None,
-        trouble: Callable[[StorageError], None] = lambda _error: None,
+        trouble: Callable[[SourceError | StorageError], None] = lambda _error: None,
         polled: Callable[[], None] = lambda: None,
         live_batch: int = LIVE_BATCH,
         behind_batch: int = BEHIND_BATCH,
         held: bool = False,
     ) -> None:
         """``now`` is the moment of judgement in epoch microseconds; ``heard`` is called after each commit, ``trouble``
-        when the database refuses, ``polled`` at every turn. ``held`` says that more is to come after this source, so
-        what it touches must wait even when it is read to its end."""
+        when the database refuses or a partition stops, ``polled`` at every turn. ``held`` says that more is to come
+        after this source, so what it touches must wait even when it is read to its end."""
         self._source = source
         self._pipeline = pipeline
         self._store = store
@@ -57,6 +60,7 @@ class ConsumerLoop:
         self._live_batch = live_batch
         self._behind_batch = behind_batch
         self._held = held
+        self._resting: set[str] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -66,13 +70,13 @@ class ConsumerLoop:
         while not stop.is_set():
             try:
                 if not started:
-                    self._seek_all()
+                    self._seek(self._source.partitions())
                     started = True
                 behind = self.step(limit)
             except StorageError as error:
                 self._trouble(error)
                 started = False
-                stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                self._wait(stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 continue
             failures = 0
@@ -80,28 +84,78 @@ class ConsumerLoop:
 
     def drain(self) -> None:
         """Everything the source holds now, then return: for files and tests."""
-        self._seek_all()
+        self._seek(self._source.partitions())
         while self.step(self._behind_batch, timeout_s=0.0) is not None:
             pass
 
     def step(self, limit: int, timeout_s: float = _POLL_S) -> bool | None:
         """One batch. Returns whether the source holds more, None if there was nothing to read."""
         self._polled()
-        chunk = self._source.poll(limit, timeout_s)
-        if chunk is None:
+        came = self._source.waiting()
+        if came:
+            self._seek(came)
+            self._pipeline.forget_all_but(self._source.partitions())
+        try:
+            chunks = self._source.poll(limit, timeout_s)
+        except PartitionStopped as stopped:
+            self._stopped(stopped)
+            return False
+        if not chunks:
             return None
         try:
-            kept = replace(chunk, end=max(chunk.end or 0, chunk.next + 1)) if self._held else chunk
-            totals = self._pipeline.handle(kept, self._source.origin, self._now())
+            batch = self._pipeline.handle(
+                [self._kept_waiting(chunk) for chunk in chunks] if self._held else chunks,
+                self._source.origin,
+                self._now(),
+            )
         except LostPosition:
-            self._source.seek(chunk.partition, self._store.position(chunk.partition))
+            self._seek([chunk.partition for chunk in chunks])
             return True
         except StorageError:
-            self._source.seek(chunk.partition, chunk.start)
+            for chunk in chunks:
+                self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
             raise
-        self._heard(Handled(chunk.partition, totals, chunk.behind))
-        return chunk.behind
+        for partition, error in batch.left.items():
+            self._rest(next(chunk for chunk in chunks if chunk.partition == partition), error)
+        taken = [chunk for chunk in chunks if chunk.partition not in batch.left]
+        for chunk in taken:
+            if chunk.partition in self._resting:
+                self._resting.discard(chunk.partition)
+                self._store.recovered(UNWRITABLE, chunk.partition)
+        behind = any(chunk.behind for chunk in taken)
+        if taken:
+            self._source.done(taken)
+            self._heard(Handled(taken, batch.totals, behind))
+        return behind
 
-    def _seek_all(self) -> None:
-        for partition in self._source.partitions():
-            self._source.seek(partition, self._store.position(partition))
+    def _kept_waiting(self, chunk: Chunk) -> Chunk:
+        return replace(chunk, end=max(chunk.end or 0, chunk.next + 1))
+
+    def _seek(self, partitions: Sequence[str]) -> None:
+        """Read on from where the database says."""
+        stored = self._store.positions(partitions) if partitions else {}
+        for partition in partitions:
+            try:
+                self._source.seek(partition, stored.get(partition))
+            except PartitionStopped as stopped:
+                self._stopped(stopped)
+
+    def _stopped(self, stopped: PartitionStopped) -> None:
+        self._store.incident(stopped.kind, stopped.partition, str(stopped))
+        self._trouble(stopped)
+
+    def _rest(self, chunk: Chunk, error: DeadLettersUnwritable) -> None:
+        """Stop one partition, not skip what it could not put aside; the others go on."""
+        self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
+        self._source.rest(chunk.partition, REST_S)
+        self._resting.add(chunk.partition)
+        self._store.incident(UNWRITABLE, chunk.partition, str(error))
+        self._trouble(error)
+
+    def _wait(self, stop: threading.Event, for_s: float) -> None:
+        """Let time pass without losing what is owned."""
+        for _ in range(max(1, round(for_s / _IDLE_S))):
+            if stop.wait(min(for_s, _IDLE_S)):
+                return
+            self._polled()
+            self._source.idle()

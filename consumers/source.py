@@ -8,12 +8,21 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition was handled: the next offset, and the log in which it counts (empty: there is only one)."""
+
+    next: int
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive records of one partition, as raw bytes.
 
-    ``start`` is the position of the first record, ``next`` the position to store once all are handled.
-    ``offsets`` has one entry per body; offsets may have holes (compaction, blank lines), positions may not go back.
-    ``end`` is the position after the newest record the source knows of, None if it cannot tell.
+    ``start`` is the position before the first record, ``next`` the position to store once all are handled. ``offsets``
+    has one entry per body; offsets may have holes (compaction, blank lines), positions may not go back. ``end`` is the
+    position after the newest record the source knows of, None if it cannot tell. ``log`` says in which log the offsets
+    count: a topic that was made anew has another. ``lost`` is how many offsets after ``start`` are gone for good.
     """
 
     partition: str
@@ -23,6 +32,8 @@ class Chunk:
     offsets: Sequence[int]
     end: int | None = None
     sender: str = ""
+    log: str = ""
+    lost: int = 0
 
     @property
     def behind(self) -> bool:
@@ -35,16 +46,51 @@ class Source(Protocol):
 
     @property
     def origin(self) -> str:
-        """What a person would call it: a file's name, ``journal``, a topic."""
+        """What a person would call it: a file's name, ``journal``, a broker."""
 
     def partitions(self) -> Sequence[str]:
-        """The partitions this reader owns now."""
+        """The partitions this reader owns now; on a broker they come and go between two calls of :meth:`poll`."""
 
-    def seek(self, partition: str, position: int) -> None:
-        """Read on from ``position``. Raises SourceError if the source no longer reaches back to it."""
+    def waiting(self) -> Sequence[str]:
+        """Those of them that came, or came back, since: they give no records until :meth:`seek` has said from where."""
 
-    def poll(self, limit: int, timeout_s: float) -> Chunk | None:
-        """The next chunk of at most ``limit`` records, or None after ``timeout_s`` without one."""
+    def seek(self, partition: str, position: Position | None) -> None:
+        """Read on from ``position``; None if it was never read: from the oldest record.
+
+        Raises SourceError for a partition that is not its own, PartitionStopped if ``position`` does not fit the log.
+        """
+
+    def poll(self, limit: int, timeout_s: float) -> Sequence[Chunk]:
+        """The next records, at most ``limit`` and a chunk for each partition; none after ``timeout_s`` without any.
+
+        Raises PartitionStopped for one partition; the others go on with the next call.
+        """
+
+    def idle(self) -> None:
+        """Take nothing, but keep what is owned: called every half second while the database is away."""
+
+    def rest(self, partition: str, for_s: float) -> None:
+        """Leave one partition alone for a while; the others go on."""
+
+    def done(self, chunks: Sequence[Chunk]) -> None:
+        """These are committed in the database: whoever measures lag elsewhere may know."""
 
     def close(self) -> None:
         """Release what is held; safe to call twice."""
+
+
+class SteadySource:
+    """What the sources share whose partitions never change hands: nothing is to be kept alive or told."""
+
+    def waiting(self) -> Sequence[str]:
+        """None comes later."""
+        return ()
+
+    def idle(self) -> None:
+        """Nothing is owned that could be lost."""
+
+    def rest(self, partition: str, for_s: float) -> None:
+        """Its dead letters live in the database, which is waited for elsewhere."""
+
+    def done(self, chunks: Sequence[Chunk]) -> None:
+        """Nobody measures its lag but the database."""

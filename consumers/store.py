@@ -9,7 +9,7 @@ from typing import Protocol
 
 from consumers.decode import Rejection
 from consumers.dedup import Segment
-from consumers.source import Chunk
+from consumers.source import Chunk, Position
 from consumers.state import AccountState
 
 
@@ -26,7 +26,10 @@ class WindowTransaction(Protocol):
     """One batch's work; all of it is kept or none."""
 
     def advance(self, chunk: Chunk, origin: str) -> None:
-        """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``. Raises LostPosition."""
+        """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``, or begin it there.
+
+        Raises LostPosition. What the log lost before the first record becomes an incident.
+        """
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
         """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since."""
@@ -56,8 +59,14 @@ class WindowTransaction(Protocol):
 class WindowStore(Protocol):
     """Where windows and positions live."""
 
-    def position(self, partition: str) -> int:
-        """The next position to read of ``partition``; 0 if it was never read."""
+    def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
+        """How far each of ``partitions`` was handled; those that were never read are left out."""
+
+    def incident(self, kind: str, partition: str, detail: str) -> None:
+        """Write down, in a transaction of its own, that ``partition`` is in trouble; known trouble is kept as it is."""
+
+    def recovered(self, kind: str, partition: str) -> None:
+        """Close the incidents of that kind."""
 
     def transaction(self) -> AbstractContextManager[WindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""

@@ -235,9 +235,10 @@ def _bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
     for file in files:
         with contextlib.closing(FileSource(file)) as source:
             bar.begin(file.name)
-            while chunk := source.poll(_READ_AT_ONCE, 0.0):
-                yield from chunk.bodies
-                bar.move(source.read_bytes, len(chunk.bodies))
+            while chunks := source.poll(_READ_AT_ONCE, 0.0):
+                for chunk in chunks:
+                    yield from chunk.bodies
+                    bar.move(source.read_bytes, len(chunk.bodies))
             bar.end(source.total_bytes)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from app.database.engine import Database
 from app.database.tables import journal
 from consumers.errors import SourceError
-from consumers.source import Chunk
+from consumers.source import Chunk, Position, SteadySource
 
 PARTITION = "journal"
 
@@ -83,7 +83,7 @@ class Doorbell:
         return rang
 
 
-class JournalSource:
+class JournalSource(SteadySource):
     """The journal as a :class:`~consumers.source.Source` with one partition."""
 
     def __init__(self, database: Database, doorbell: Doorbell | None = None) -> None:
@@ -100,24 +100,25 @@ class JournalSource:
         """The one partition."""
         return (PARTITION,)
 
-    def seek(self, partition: str, position: int) -> None:
-        """Read on from ``position``. Raises SourceError for a partition that the journal has not."""
+    def seek(self, partition: str, position: Position | None) -> None:
+        """Read on from ``position``, None: the beginning. Raises SourceError for a partition it has not."""
         if partition != PARTITION:
             raise SourceError(f"the journal has no partition {partition}\nits only one is {PARTITION}")
-        if position < 0:
-            raise SourceError(f"the journal cannot be read from {position}\npositions begin at 0")
-        self._position = position
+        start = position.next if position else 0
+        if start < 0:
+            raise SourceError(f"the journal cannot be read from {start}\npositions begin at 0")
+        self._position = start
 
-    def poll(self, limit: int, timeout_s: float) -> Chunk | None:
+    def poll(self, limit: int, timeout_s: float) -> Sequence[Chunk]:
         """The next events, waiting up to ``timeout_s`` for the first. Raises StorageError."""
         deadline = time.monotonic() + timeout_s
         while True:
             if chunk := self._read(limit):
                 self._position = chunk.next
-                return chunk
+                return [chunk]
             left = deadline - time.monotonic()
             if left <= 0:
-                return None
+                return []
             self._doorbell.wait(min(left, LOOK_EVERY_S))
 
     def close(self) -> None:

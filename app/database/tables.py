@@ -67,6 +67,7 @@ position = Table(
     Column("behind", Boolean, nullable=False),
     Column("origin", Text, nullable=False, server_default=""),
     Column("updated_at", BigInteger, nullable=False),
+    Column("log", String(128), nullable=False, server_default=""),
     comment="How far each partition of each source is handled; moved by compare-and-set with the batch",
 )
 
@@ -105,6 +106,21 @@ dead_letter = Table(
     UniqueConstraint("partition", "offset"),
     Index("ix_dead_letter_status_id", "status", "id"),
     comment="Rejected events with their original bytes, each once",
+)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column(
+        "kind", String(32), nullable=False
+    ),  # gap | recreated | truncated | corrupt | dead_letters_unwritable
+    Column("subject", String(255), nullable=False),  # the partition
+    Column("detail", String(1024), nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Index("ix_incident_closed_at_kind_subject", "closed_at", "kind", "subject"),
+    comment="What a partition met that a person must know of",
 )
 
 counter = Table(

@@ -15,12 +15,13 @@ import numpy as np
 from sqlalchemy import Connection, select, update
 
 from app.clock import Clock
+from app.database import incidents
 from app.database.engine import Database
 from app.database.tables import position
 from consumers.dedup import Segment
 from consumers.errors import LostPosition
 from consumers.facts import ATTRIBUTES, Profile
-from consumers.source import Chunk
+from consumers.source import Chunk, Position
 from consumers.state import AccountState, decode_ids, encode_ids
 from consumers.store import Rejected
 from consumers.windows import NEVER, DayCounts, UserIds, Users
@@ -94,10 +95,22 @@ class SqlWindowStore:
         self._real_us = real_us
         self._known = _KnownIds()
 
-    def position(self, partition: str) -> int:
-        """The next position to read of ``partition``; 0 if it was never read."""
+    def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
+        """How far each of ``partitions`` was handled; those that were never read are left out."""
+        wanted = select(position.c.partition, position.c.next, position.c.log)
         with self._database.read() as connection:
-            return connection.scalar(select(position.c.next).where(position.c.partition == partition)) or 0
+            rows = connection.execute(wanted.where(position.c.partition.in_(partitions))).all()
+        return {row.partition: Position(row.next, row.log) for row in rows}
+
+    def incident(self, kind: str, partition: str, detail: str) -> None:
+        """Write down that ``partition`` is in trouble; known trouble is kept as it is."""
+        with self._database.write() as connection:
+            incidents.open_one(connection, kind, partition, detail, self._real_us())
+
+    def recovered(self, kind: str, partition: str) -> None:
+        """Close the incidents of that kind."""
+        with self._database.write() as connection:
+            incidents.close(connection, kind, partition, self._real_us())
 
     def caught_up(self, partitions: Sequence[str]) -> None:
         """Nothing more is to come from these: what they touched may be judged."""
@@ -128,20 +141,31 @@ class SqlWindowTransaction:
         self._days_before: dict[str, tuple[int, int]] = {}
 
     def advance(self, chunk: Chunk, origin: str) -> None:
-        """Compare-and-set the partition's position; a rival who was first raises LostPosition."""
+        """Compare-and-set the partition's position, or begin it; a rival who was first raises LostPosition."""
         moved = self._run(
-            'UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, updated_at = ?'
+            'UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?'
             " WHERE partition = ? AND next = ?",
-            (chunk.next, chunk.end, chunk.behind, origin, self._now, chunk.partition, chunk.start),
+            (
+                chunk.next,
+                chunk.end,
+                chunk.behind,
+                origin,
+                chunk.log,
+                self._now,
+                chunk.partition,
+                chunk.start,
+            ),
         ).rowcount
-        if not moved and chunk.start == 0:
+        if not moved:
             moved = self._run(
-                'INSERT INTO position (partition, next, "end", behind, origin, updated_at) VALUES (?, ?, ?, ?, ?, ?)'
-                " ON CONFLICT DO NOTHING",
-                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, self._now),
+                'INSERT INTO position (partition, next, "end", behind, origin, log, updated_at)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now),
             ).rowcount
         if not moved:
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
+        if chunk.lost:
+            incidents.gap(self._connection, chunk, self._now)
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
         """Segments of ``lane`` numbered above ``after``, oldest first."""

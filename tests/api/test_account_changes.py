@@ -10,6 +10,7 @@ import pytest
 from app.database.journal import JournalSource
 from app.database.keys import Scope
 from tests.api.house import Api, House
+from tests.chunks import one
 
 PATH = "/v1/accounts/acme"
 WHOLE = {
@@ -22,7 +23,7 @@ WHOLE = {
 
 
 def journalled(house: House) -> list[dict[str, Any]]:
-    chunk = JournalSource(house.database).poll(100, 0)
+    chunk = one(JournalSource(house.database).poll(100, 0))
     return [json.loads(body) for body in chunk.bodies] if chunk else []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.database.journal import JournalSource
 from tests.api.house import Api, House
+from tests.chunks import one
 
 EARLY = {
     "id": "early",
@@ -64,7 +65,7 @@ def test_an_event_that_came_too_early_is_taken_in_when_its_time_has_come(api: Ap
     house.dial.now += 3_600_000_000
     answer = api.post("/v1/dead-letters/replay")
     assert answer.json() == {"replayed": 1, "rejected": [], "next_cursor": None}
-    chunk = JournalSource(house.database).poll(10, 0)
+    chunk = one(JournalSource(house.database).poll(10, 0))
     assert chunk is not None
     assert json.loads(chunk.bodies[0]) == EARLY
     assert waiting(api) == []

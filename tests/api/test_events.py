@@ -21,6 +21,7 @@ from app.http.edge import DRAIN_LIMIT, EVENTS_BODY_LIMIT
 from app.http.intake import MOST_EVENTS
 from app.web import WebServer
 from tests.api.house import Api, House
+from tests.chunks import one
 
 
 def login(number: int, **changes: Any) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def login(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def journalled(house: House) -> list[bytes]:
-    chunk = JournalSource(house.database).poll(100_000, 0)
+    chunk = one(JournalSource(house.database).poll(100_000, 0))
     return list(chunk.bodies) if chunk else []
 
 
@@ -114,7 +115,7 @@ def test_no_body_at_all_is_a_mistake(house: House, api: Api) -> None:
 
 def test_the_sender_of_an_event_is_the_name_of_its_key(house: House) -> None:
     Api(house.services(), house.key(Scope.INGEST)).post("/v1/events", json=login(1))
-    chunk = JournalSource(house.database).poll(10, 0)
+    chunk = one(JournalSource(house.database).poll(10, 0))
     assert chunk is not None
     assert chunk.sender == "test"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consumers.dedup import Segment
 from consumers.errors import LostPosition
-from consumers.source import Chunk
+from consumers.source import Chunk, Position
 from consumers.state import AccountState
 from consumers.store import Rejected
 
@@ -19,7 +19,8 @@ from consumers.store import Rejected
 class MemoryWindows:
     """Everything as plain lists and dicts. A failed transaction is undone by putting the copies back."""
 
-    positions: dict[str, int] = field(default_factory=dict)
+    reached: dict[str, Position] = field(default_factory=dict)
+    incidents: list[tuple[str, str, str, bool]] = field(default_factory=list)
     behind: dict[str, bool] = field(default_factory=dict)
     accounts: dict[str, AccountState] = field(default_factory=dict)
     kept: dict[str, list[tuple[int, Segment]]] = field(default_factory=dict)
@@ -28,9 +29,18 @@ class MemoryWindows:
     dead_letters: dict[tuple[str, int], Rejected] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
 
-    def position(self, partition: str) -> int:
-        """The next position to read of ``partition``; 0 if it was never read."""
-        return self.positions.get(partition, 0)
+    def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
+        """How far each of ``partitions`` was handled."""
+        return {each: self.reached[each] for each in partitions if each in self.reached}
+
+    def incident(self, kind: str, partition: str, detail: str) -> None:
+        """Write down that ``partition`` is in trouble, unless that is known."""
+        if not any(each[:2] == (kind, partition) and each[3] for each in self.incidents):
+            self.incidents.append((kind, partition, detail, True))
+
+    def recovered(self, kind: str, partition: str) -> None:
+        """Close the incidents of that kind."""
+        self.incidents = [(*each[:3], each[3] and each[:2] != (kind, partition)) for each in self.incidents]
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[MemoryWindows]:
@@ -42,9 +52,12 @@ class MemoryWindows:
 
     def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position. Raises LostPosition."""
-        if self.position(chunk.partition) != chunk.start:
+        reached = self.reached.get(chunk.partition)
+        if reached is not None and reached.next != chunk.start:
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
-        self.positions[chunk.partition] = chunk.next
+        self.reached[chunk.partition] = Position(chunk.next, chunk.log)
+        if chunk.lost:
+            self.incidents.append(("gap", chunk.partition, str(chunk.lost), False))
         self.behind[chunk.partition] = chunk.behind
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:

@@ -16,6 +16,8 @@ from app.database.journal import PARTITION, Doorbell, JournalSource
 from app.database.tables import journal as journal_table
 from app.database.tables import metadata
 from consumers.errors import SourceError, StorageReadOnly
+from consumers.source import Position
+from tests.chunks import one
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def append(database: Database, *bodies: bytes, sender: str = "", received_at: in
 
 def drained(source: JournalSource, limit: int) -> list[bytes]:
     bodies: list[bytes] = []
-    while chunk := source.poll(limit, 0):
+    while chunk := one(source.poll(limit, 0)):
         assert len(chunk.bodies) <= limit
         bodies += chunk.bodies
     return bodies
@@ -49,7 +51,7 @@ def test_events_come_out_once_and_in_order(database: Database, limit: int) -> No
 def test_a_chunk_begins_where_the_one_before_ended(database: Database) -> None:
     append(database, *[b"x"] * 5)
     source = JournalSource(database)
-    first, second = source.poll(2, 0), source.poll(10, 0)
+    first, second = one(source.poll(2, 0)), one(source.poll(10, 0))
     assert first is not None
     assert second is not None
     assert first.start == 0
@@ -63,7 +65,7 @@ def test_a_hole_in_the_offsets_is_stepped_over(database: Database) -> None:
     with database.write() as connection:
         connection.execute(delete(journal_table).where(journal_table.c.offset == 2))
         connection.execute(insert(journal_table).values(offset=90, received_at=1, body=b"90"))
-    chunk = JournalSource(database).poll(10, 0)
+    chunk = one(JournalSource(database).poll(10, 0))
     assert chunk is not None
     assert list(zip(chunk.offsets, chunk.bodies, strict=True)) == [(1, b"1"), (3, b"3"), (90, b"90")]
     assert chunk.next == 91
@@ -71,10 +73,10 @@ def test_a_hole_in_the_offsets_is_stepped_over(database: Database) -> None:
 
 def test_a_reader_goes_on_from_its_stored_position(database: Database) -> None:
     append(database, b"old", b"new")
-    first = JournalSource(database).poll(1, 0)
+    first = one(JournalSource(database).poll(1, 0))
     assert first is not None
     restarted = JournalSource(database)
-    restarted.seek(PARTITION, first.next)
+    restarted.seek(PARTITION, Position(first.next))
     assert drained(restarted, 10) == [b"new"]
 
 
@@ -84,7 +86,7 @@ def test_a_pruned_and_then_empty_stretch_gives_no_offset_twice(database: Databas
         assert journal.prune(connection, received_before=100, handled=4) == 2
         assert journal.end(connection) == 4
     append(database, b"4")
-    chunk = JournalSource(database).poll(10, 0)
+    chunk = one(JournalSource(database).poll(10, 0))
     assert chunk is not None
     assert list(chunk.offsets) == [3, 4]
 
@@ -101,7 +103,7 @@ def test_a_bell_ends_the_wait(database: Database) -> None:
     source = JournalSource(database, doorbell)
     got: list[bytes] = []
     reader = threading.Thread(
-        target=lambda: got.extend(((chunk := source.poll(10, 30)) and chunk.bodies) or [])
+        target=lambda: got.extend(((chunk := one(source.poll(10, 30))) and chunk.bodies) or [])
     )
     reader.start()
     append(database, b"ding")
@@ -114,20 +116,20 @@ def test_without_a_bell_another_process_is_heard_all_the_same(database: Database
     append(database, b"written elsewhere")
     source = JournalSource(database)
     started = time.monotonic()
-    chunk = source.poll(10, 30)
+    chunk = one(source.poll(10, 30))
     assert chunk is not None
     assert time.monotonic() - started < 10
 
 
 def test_an_empty_journal_answers_none_after_the_wait(database: Database) -> None:
-    assert JournalSource(database).poll(10, 0.01) is None
+    assert one(JournalSource(database).poll(10, 0.01)) is None
 
 
 def test_the_sender_is_told_where_a_chunk_has_only_one(database: Database) -> None:
     append(database, b"1", sender="web")
     append(database, b"2", sender="mobile")
     source = JournalSource(database)
-    alone, mixed = source.poll(1, 0), JournalSource(database).poll(10, 0)
+    alone, mixed = one(source.poll(1, 0)), one(JournalSource(database).poll(10, 0))
     assert alone is not None
     assert mixed is not None
     assert (alone.sender, mixed.sender) == ("web", "")
@@ -137,16 +139,16 @@ def test_there_is_one_partition_and_no_other(database: Database) -> None:
     source = JournalSource(database)
     assert source.partitions() == (PARTITION,)
     with pytest.raises(SourceError, match="no partition elsewhere"):
-        source.seek("elsewhere", 0)
+        source.seek("elsewhere", Position(0))
     with pytest.raises(SourceError, match="cannot be read from -1"):
-        source.seek(PARTITION, -1)
+        source.seek(PARTITION, Position(-1))
 
 
 def test_an_append_that_fails_leaves_nothing_behind(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as connection:  # noqa: PT012 - the block is what fails
         journal.append(connection, [b"1", b"2"], sender="", received_at=1)
         raise RuntimeError
-    assert JournalSource(database).poll(10, 0) is None
+    assert one(JournalSource(database).poll(10, 0)) is None
 
 
 def test_six_writers_at_once_lose_nothing(database: Database) -> None:

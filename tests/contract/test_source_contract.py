@@ -16,7 +16,8 @@ import pytest
 from consumers.errors import SourceError
 from consumers.file import FileSource
 from consumers.memory import MemorySource
-from consumers.source import Chunk, Source
+from consumers.source import Chunk, Position, Source
+from tests.chunks import one
 
 Make = Callable[[Path, Sequence[bytes]], Source]
 
@@ -59,7 +60,7 @@ def source(make: Make, tmp_path: Path) -> Iterator[Source]:
 
 def drained(source: Source, limit: int = 10) -> list[Chunk]:
     found = []
-    while (chunk := source.poll(limit, 0.0)) is not None:
+    while (chunk := one(source.poll(limit, 0.0))) is not None:
         found.append(chunk)
     return found
 
@@ -94,25 +95,25 @@ def test_a_new_reader_goes_on_from_any_stored_position(make: Make, source: Sourc
     for chunk in found:
         with closing(make(tmp_path, BODIES)) as later:
             assert later.partitions() == source.partitions() == (chunk.partition,)
-            later.seek(chunk.partition, chunk.next)
+            later.seek(chunk.partition, Position(chunk.next))
             rest = [body for after in drained(later) for body in after.bodies]
             assert rest == BODIES[BODIES.index(chunk.bodies[-1]) + 1 :]
 
 
 def test_a_reader_can_go_back_and_gets_the_same_again(source: Source) -> None:
     first = drained(source)
-    source.seek(first[0].partition, first[1].start)
+    source.seek(first[0].partition, Position(first[1].start))
     assert drained(source) == first[1:]
 
 
 def test_at_the_end_there_is_nothing_however_often_one_asks(source: Source) -> None:
     drained(source)
-    assert [source.poll(10, 0.0) for _ in range(3)] == [None, None, None]
+    assert [one(source.poll(10, 0.0)) for _ in range(3)] == [None, None, None]
 
 
 def test_a_position_in_a_partition_that_it_does_not_own_is_refused(source: Source) -> None:
     with pytest.raises(SourceError):
-        source.seek("no such partition", 0)
+        source.seek("no such partition", Position(0))
 
 
 def test_it_has_a_name_that_a_person_would_know(source: Source) -> None:

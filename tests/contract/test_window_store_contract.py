@@ -72,21 +72,21 @@ def windows(store, account="acme"):
 def test_a_position_moves_with_its_batch_and_only_from_where_it_stood(store):
     pipeline = Pipeline(store, UTC)
 
-    pipeline.handle(chunk([login(1)]), "test", NOW)
+    pipeline.handle([chunk([login(1)])], "test", NOW)
 
-    assert store.position("p") == 1
+    assert store.positions(["p"])["p"].next == 1
     with pytest.raises(LostPosition):
-        Pipeline(store, UTC).handle(chunk([login(2)]), "test", NOW)
-    assert store.position("p") == 1
+        Pipeline(store, UTC).handle([chunk([login(2)])], "test", NOW)
+    assert store.positions(["p"])["p"].next == 1
     assert windows(store)[0] == {20_454: 1}
 
 
 def test_an_event_counts_once_whoever_brings_it_and_after_a_restart(store):
     first = Pipeline(store, UTC)
-    first.handle(chunk([login(1), login(1), login(2)]), "test", NOW)
+    first.handle([chunk([login(1), login(1), login(2)])], "test", NOW)
 
-    totals = Pipeline(store, UTC).handle(chunk([login(2), login(3)], partition="other"), "test", NOW)
-    again = first.handle(chunk([login(3), login(4)], start=3), "test", NOW)
+    totals = Pipeline(store, UTC).handle([chunk([login(2), login(3)], partition="other")], "test", NOW).totals
+    again = first.handle([chunk([login(3), login(4)], start=3)], "test", NOW).totals
 
     assert (totals.accepted, totals.duplicate) == (1, 1)
     assert (again.accepted, again.duplicate) == (1, 1)
@@ -94,15 +94,15 @@ def test_an_event_counts_once_whoever_brings_it_and_after_a_restart(store):
 
 
 def test_the_same_id_from_another_source_is_another_event(store):
-    totals = Pipeline(store, UTC).handle(chunk([login(1), login(1, source="crm")]), "test", NOW)
+    totals = Pipeline(store, UTC).handle([chunk([login(1), login(1, source="crm")])], "test", NOW).totals
     assert (totals.accepted, totals.duplicate) == (2, 0)
 
 
 def test_a_repeat_with_other_content_is_counted_as_a_conflict_and_changes_nothing(store):
     pipeline = Pipeline(store, UTC)
-    pipeline.handle(chunk([login(1, day=1)]), "test", NOW)
+    pipeline.handle([chunk([login(1, day=1)])], "test", NOW)
 
-    totals = pipeline.handle(chunk([login(1, day=2), login(1, day=1)], start=1), "test", NOW)
+    totals = pipeline.handle([chunk([login(1, day=2), login(1, day=1)], start=1)], "test", NOW).totals
 
     assert (totals.accepted, totals.duplicate, totals.conflicting_duplicate) == (0, 2, 1)
     assert windows(store)[0] == {20_454: 1}
@@ -110,7 +110,7 @@ def test_a_repeat_with_other_content_is_counted_as_a_conflict_and_changes_nothin
 
 def test_a_rejected_record_stops_nothing_and_a_failed_batch_leaves_nothing(store):
     pipeline = Pipeline(store, UTC)
-    totals = pipeline.handle(chunk([b"not json", login(1), b"[]"]), "test", NOW)
+    totals = pipeline.handle([chunk([b"not json", login(1), b"[]"])], "test", NOW).totals
     assert totals.accepted == 1
     assert dict(totals.rejected) == {"not_json": 1, "not_an_object": 1}
 
@@ -124,16 +124,16 @@ def test_a_rejected_record_stops_nothing_and_a_failed_batch_leaves_nothing(store
     broken = Pipeline(store, UTC)
     broken._apply = fail
     with pytest.raises(Unlucky):
-        broken.handle(chunk([login(7)], start=3), "test", NOW)
+        broken.handle([chunk([login(7)], start=3)], "test", NOW)
     assert windows(store) == before
-    assert store.position("p") == 3
-    assert Pipeline(store, UTC).handle(chunk([login(7)], start=3), "test", NOW).accepted == 1
+    assert store.positions(["p"])["p"].next == 3
+    assert Pipeline(store, UTC).handle([chunk([login(7)], start=3)], "test", NOW).totals.accepted == 1
 
 
 def test_internal_users_leave_no_trace_but_a_count(store):
     pipeline = Pipeline(store, UTC, internal=lambda: lambda user: user.startswith("svc-"))
 
-    totals = pipeline.handle(chunk([login(1, user="svc-probe"), login(2)]), "test", NOW)
+    totals = pipeline.handle([chunk([login(1, user="svc-probe"), login(2)])], "test", NOW).totals
 
     assert (totals.accepted, totals.internal) == (1, 1)
     assert set(windows(store)[1]) == {"u1"}
@@ -145,16 +145,18 @@ def test_facts_of_a_batch_reach_the_profile_and_the_flags_of_users(store):
     seats = {**common, "id": "s1", "type": "seats.changed"}
     gone = {**common, "id": "t1", "type": "user.updated", "user_id": "u2"}
     pipeline.handle(
-        chunk(
-            [
-                json.dumps({**seats, "data": {"purchased": 7}}).encode(),
-                json.dumps({**gone, "data": {"deactivated": True}}).encode(),
-            ]
-        ),
+        [
+            chunk(
+                [
+                    json.dumps({**seats, "data": {"purchased": 7}}).encode(),
+                    json.dumps({**gone, "data": {"deactivated": True}}).encode(),
+                ]
+            )
+        ],
         "test",
         NOW,
     )
-    pipeline.handle(chunk([login(1, user="u1"), login(2, user="u2")], start=2), "test", NOW)
+    pipeline.handle([chunk([login(1, user="u1"), login(2, user="u2")], start=2)], "test", NOW)
 
     _, users, facts, profile = windows(store)
 
@@ -185,11 +187,11 @@ def test_however_a_stream_is_cut_and_repeated_sqlite_agrees_with_memory(tmp_path
     with database.write() as connection:
         tables.metadata.create_all(connection)
     memory, sql = MemoryWindows(), SqlWindowStore(database)
-    Pipeline(memory, UTC).handle(chunk(stream), "test", NOW)
+    Pipeline(memory, UTC).handle([chunk(stream)], "test", NOW)
     random.Random(seed).shuffle(stream)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     for low, high in pairwise(edges):
-        Pipeline(sql, UTC).handle(chunk(stream[low:high], start=low), "test", NOW)
+        Pipeline(sql, UTC).handle([chunk(stream[low:high], start=low)], "test", NOW)
     for account in ("acme", "bolt"):
         assert windows(sql, account) == windows(memory, account)
     database.close()
@@ -207,7 +209,7 @@ def test_six_writers_at_once_lose_no_update(tmp_path):
             pipeline = Pipeline(store, UTC)
             for turn in range(40):
                 body = login(f"{number}-{turn}", user=f"u{number}")
-                pipeline.handle(chunk([body], start=turn, partition=f"p{number}"), "test", NOW)
+                pipeline.handle([chunk([body], start=turn, partition=f"p{number}")], "test", NOW)
         except Exception as error:
             failures.append(error)
 
@@ -227,13 +229,13 @@ def test_six_writers_at_once_lose_no_update(tmp_path):
 def test_the_loop_gives_way_to_a_rival_and_goes_on_from_where_he_stopped(store):
     source = MemorySource()
     source.append("p", *(login(number) for number in range(6)))
-    Pipeline(store, UTC).handle(chunk([login(number) for number in range(3)]), "rival", NOW)
+    Pipeline(store, UTC).handle([chunk([login(number) for number in range(3)])], "rival", NOW)
     heard = []
     loop = ConsumerLoop(source, Pipeline(store, UTC), store, now=lambda: NOW, heard=heard.append)
 
     loop.drain()
 
-    assert store.position("p") == 6
+    assert store.positions(["p"])["p"].next == 6
     assert windows(store)[0] == {20_454: 6}
     assert sum(handled.totals.accepted for handled in heard) == 3
 
@@ -245,9 +247,9 @@ def test_sqlite_remembers_segments_until_nothing_in_them_can_change_a_count(tmp_
     pipeline = Pipeline(SqlWindowStore(database), UTC)
     old = json.loads(login("old"))
     old["occurred_at"] = "2024-01-01T00:00:00Z"
-    pipeline.handle(chunk([json.dumps(old).encode()]), "test", NOW)
-    pipeline.handle(chunk([login(1)], start=1), "test", NOW)
-    pipeline.handle(chunk([login(2)], start=2), "test", NOW)
+    pipeline.handle([chunk([json.dumps(old).encode()])], "test", NOW)
+    pipeline.handle([chunk([login(1)], start=1)], "test", NOW)
+    pipeline.handle([chunk([login(2)], start=2)], "test", NOW)
 
     with database.read() as connection:
         days = list(connection.scalars(select(tables.seen_segment.c.newest_day)))
@@ -268,13 +270,13 @@ def test_a_batch_that_was_rolled_back_leaves_nothing_behind_in_memory(tmp_path):
             "CREATE TRIGGER refuse BEFORE INSERT ON account_detail BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     with pytest.raises(StorageError):
-        pipeline.handle(chunk([login(1, user="u1"), login(2, user="u2")]), "test", NOW)
+        pipeline.handle([chunk([login(1, user="u1"), login(2, user="u2")])], "test", NOW)
     with database.write() as connection:
         connection.exec_driver_sql("DROP TRIGGER refuse")
     seats = {"id": "s1", "type": "seats.changed", "account_id": "bolt", "occurred_at": "2026-01-01T00:00:00Z"}
 
-    pipeline.handle(chunk([json.dumps({**seats, "data": {"purchased": 7}}).encode()]), "test", NOW)
-    pipeline.handle(chunk([login(3, account="bolt", user="u9")], start=1), "test", NOW)
+    pipeline.handle([chunk([json.dumps({**seats, "data": {"purchased": 7}}).encode()])], "test", NOW)
+    pipeline.handle([chunk([login(3, account="bolt", user="u9")], start=1)], "test", NOW)
 
     assert windows(store, "acme") is None
     assert set(windows(store, "bolt")[1]) == {"u9"}
@@ -287,7 +289,9 @@ def test_dead_letters_and_positions_are_dated_by_the_real_clock(tmp_path):
         tables.metadata.create_all(connection)
     real = 2_000_000_000_000_000
 
-    Pipeline(SqlWindowStore(database, lambda: real), UTC).handle(chunk([b"bad", login(1)]), "test", NOW)
+    Pipeline(SqlWindowStore(database, lambda: real), UTC).handle(
+        [chunk([b"bad", login(1)])], "test", NOW
+    )
 
     with database.read() as connection:
         assert connection.scalar(select(tables.dead_letter.c.received_at)) == real

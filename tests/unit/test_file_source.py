@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from consumers.decode import MAX_EVENT_BYTES
 from consumers.errors import SourceError
 from consumers.file import FileSource
-from consumers.source import Chunk
+from consumers.source import Chunk, Position
+from tests.chunks import one
 
 Write = Callable[[bytes], Path]
 
@@ -43,7 +44,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Write:
 
 def chunks(source: FileSource, limit: int = 1000) -> list[Chunk]:
     found = []
-    while (chunk := source.poll(limit, 0)) is not None:
+    while (chunk := one(source.poll(limit, 0))) is not None:
         found.append(chunk)
     return found
 
@@ -51,7 +52,7 @@ def chunks(source: FileSource, limit: int = 1000) -> list[Chunk]:
 def records(path: Path, limit: int = 1000, position: int = 0) -> list[tuple[int, bytes]]:
     """(line number, line) of everything from ``position`` on."""
     with closing(FileSource(path)) as source:
-        source.seek(source.partition, position)
+        source.seek(source.partition, Position(position))
         return [
             record
             for chunk in chunks(source, limit)
@@ -141,7 +142,7 @@ def test_progress_runs_from_nothing_to_all(write: Write) -> None:
     path = write(b'{"id": 1}\n' * 200_000)
     with closing(FileSource(path)) as source:
         seen = [source.read_bytes]
-        while source.poll(20_000, 0):
+        while one(source.poll(20_000, 0)):
             seen.append(source.read_bytes)
     assert seen == sorted(seen)
     assert seen[0] <= source.total_bytes == seen[-1] == path.stat().st_size
@@ -156,9 +157,9 @@ def test_an_empty_file_and_one_of_blank_lines_hold_nothing(write: Write) -> None
 def test_a_source_can_go_back(write: Write) -> None:
     with closing(FileSource(write(b"a\nb\nc\n"))) as source:
         first = chunks(source)
-        source.seek(source.partition, 1)
+        source.seek(source.partition, Position(1))
         assert [chunk.bodies for chunk in chunks(source)] == [[b"b", b"c"]]
-        source.seek(source.partition, 0)
+        source.seek(source.partition, Position(0))
         assert chunks(source) == first
 
 
@@ -190,7 +191,7 @@ def damaged(path: Path, limit: int = 1000) -> tuple[list[bytes], str]:
     with closing(FileSource(path)) as source:
         while len(messages) < 2:
             try:
-                chunk = source.poll(limit, 0)
+                chunk = one(source.poll(limit, 0))
             except SourceError as error:
                 messages.append(str(error))
             else:
@@ -245,7 +246,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_the_file_it_was(tmp_path: P
     path = tmp_path / "growing.ndjson"
     path.write_bytes(b"{}\n" * 100_000)
     with closing(FileSource(path)) as source:
-        assert source.poll(10, 0) is not None
+        assert one(source.poll(10, 0)) is not None
         with path.open("ab") as file:
             file.write(b"{}\n")
         with pytest.raises(SourceError, match="changed while it was read"):
@@ -256,4 +257,4 @@ def test_another_content_is_another_partition(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"{}\n")
     with closing(FileSource(path)) as source, pytest.raises(SourceError, match="its content is"):
-        source.seek("file:0123", 0)
+        source.seek("file:0123", Position(0))
