@@ -7,13 +7,19 @@ SOURCES := app alerts consumers migrations tests benchmarks
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench fmt lock lock-check wheel venv clean
+.PHONY: help demo kafka postgres test lint types bench fmt lock lock-check wheel venv clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/run.stamp ## the whole path on this machine: events in, alerts out (DIR= keeps its data)
 	@exec $(BIN)/bellwether demo $(if $(DIR),--dir '$(DIR)')
+
+kafka: $(VENV)/dev.stamp ## a Kafka broker on 127.0.0.1:9092 until Ctrl-C (PORT= and DIR= choose)
+	@exec $(BIN)/python -m tests.servers.kafka $(if $(PORT),--port $(PORT)) $(if $(DIR),--dir '$(DIR)')
+
+postgres: $(VENV)/dev.stamp ## a PostgreSQL cluster on 127.0.0.1:5432 until Ctrl-C (PORT= and DIR= choose)
+	@exec $(BIN)/python -m tests.servers.postgres $(if $(PORT),--port $(PORT)) $(if $(DIR),--dir '$(DIR)')
 
 test: $(VENV)/dev.stamp ## every test this machine can run, and why any was left out
 	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
