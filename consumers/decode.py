@@ -3,37 +3,48 @@
 msgspec reads a whole batch at C speed. Whatever it stumbles over, and whatever it cannot be trusted with (bodies over
 the limit, NUL characters, bytes that are not UTF-8), goes through :func:`_examine`, which looks field by field, and
 also takes what is right but unusual: a UTF-8 byte order mark, null fields (absent ones), ``5.0`` where 5 is meant, leap
-seconds. Nothing that comes in here raises.
+seconds; and what is written as CloudEvents or Segment write it, which no event of our own can be taken for. Nothing
+that comes in here raises.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
+import functools
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 import xxhash
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
+from consumers import cloudevents, segment
 from consumers.days import EARLIEST, instant, parse_instant
+from consumers.document import read_object
 from consumers.events import TYPES, Envelope, Event
+from consumers.rejection import ECHO, Refused, Rejection, RejectionReason, glimpse
+
+__all__ = (
+    "MAX_AHEAD_US",
+    "MAX_EVENT_BYTES",
+    "Rejection",
+    "RejectionReason",
+    "decode",
+    "decode_batch",
+    "fingerprint",
+    "hash_batch",
+    "identity",
+)
 
 MAX_EVENT_BYTES = 64 * 1024
 MAX_AHEAD_US = 5 * 60 * 1_000_000
 
 # Small enough for the joined bytes of a part to stay in the processor's cache.
 _PART = 256
-_ECHO = 80
-_MAX_DETAIL = 1000
-_BOM = b"\xef\xbb\xbf"
 _NUL_ESCAPE = b"\\u0000"
 # An offset without its colon, which msgspec takes and RFC 3339 does not have. Looked for only where it can be: east of
 # Greenwich beside a plus sign, west of it in a time that is not UTC. That leaves -0000, not worth a look at each event.
@@ -41,36 +52,6 @@ _COLONLESS = re.compile(rb':[0-9]{2}(?:\.[0-9]+)?(?!-0000)[+-][0-9]{4}"')
 _MAYBE_EAST = re.compile(rb'\+[0-9]{4}"')
 _MAYBE_WEST = re.compile(rb'-[0-9]{4}"')
 _zone = attrgetter("tzinfo")
-
-
-class RejectionReason(StrEnum):
-    """Why an event was refused: the closed list of CONTRACT section 4."""
-
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
-    MISSING_FIELD = "missing_field"
-    BAD_VALUE = "bad_value"
-    UNKNOWN_TYPE = "unknown_type"
-    BAD_TIMESTAMP = "bad_timestamp"
-    IN_THE_FUTURE = "in_the_future"
-    TOO_LARGE = "too_large"
-    UNSUPPORTED_ENCODING = "unsupported_encoding"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why, in one word and in one line of at most 1 KB that echoes no more than a glimpse of the value."""
-
-    reason: RejectionReason
-    detail: str
-
-
-class _Refused(Exception):
-    def __init__(self, reason: RejectionReason, detail: str) -> None:
-        super().__init__(detail)
-        self.rejection = Rejection(reason, detail[:_MAX_DETAIL])
-
-
 _read = cast("Callable[[bytes], Event]", msgspec.json.Decoder(Event).decode)
 
 
@@ -202,69 +183,45 @@ def _punctual(
 def _examine(body: bytes) -> Event | Rejection:
     """The verdict on a body that the fast path would not take; whether its time is right is left to the caller."""
     try:
-        return _build(_parse(body))
-    except _Refused as refused:
+        if len(body) > MAX_EVENT_BYTES:
+            raise Refused(RejectionReason.TOO_LARGE, f"an event has at most {MAX_EVENT_BYTES} bytes")
+        given = read_object(body)
+        if cloudevents.is_cloudevent(given):
+            return _build(cloudevents.translate(given), cloudevents.WORDS)
+        if segment.is_segment(given):
+            return _build(*segment.translate(given))
+        return _build(given, {})
+    except Refused as refused:
         return refused.rejection
 
 
-def _parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in ``body``, read by the standard library, which gets further than msgspec before it gives up."""
-    if len(body) > MAX_EVENT_BYTES:
-        raise _Refused(RejectionReason.TOO_LARGE, f"an event has at most {MAX_EVENT_BYTES} bytes")
-    if b"\0" in body[:4]:
-        raise _Refused(RejectionReason.UNSUPPORTED_ENCODING, "looks like UTF-16 or UTF-32; events are UTF-8")
-    try:
-        text = body.removeprefix(_BOM).decode()
-    except UnicodeDecodeError as error:
-        raise _Refused(
-            RejectionReason.UNSUPPORTED_ENCODING, f"byte {error.start} is not UTF-8, which events are in"
-        ) from None
-    if not text.strip():
-        raise _Refused(RejectionReason.NOT_JSON, "empty")
-    try:
-        value = json.loads(text, parse_constant=_constant, parse_int=_integer, parse_float=_real)
-    except json.JSONDecodeError as error:
-        raise _Refused(RejectionReason.NOT_JSON, f"character {error.pos}: {error.msg}") from None
-    except RecursionError:
-        if text.lstrip().startswith("{"):
-            raise _Refused(RejectionReason.BAD_VALUE, "nested too deep to be read") from None
-        value = []
-    if not isinstance(value, dict):
-        raise _Refused(RejectionReason.NOT_AN_OBJECT, f"expected an object, got {_glimpse(value)}")
-    return value
+def _build(given: dict[str, Any], words: Mapping[str, str]) -> Event:
+    """The event, checked field by field in the order in which a reader would look.
 
-
-def _constant(text: str) -> float:
-    raise _Refused(RejectionReason.NOT_JSON, f"{text} is not JSON")
-
-
-def _integer(text: str) -> int | float:
-    # Python refuses to read thousands of digits, and nothing here takes more than 64 bits.
-    return int(text) if len(text) <= 40 else float(text)
-
-
-def _real(text: str) -> int | float:
-    number = float(text)
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
-
-
-def _build(given: dict[str, Any]) -> Event:
-    """The event, checked field by field in the order in which a reader would look."""
+    ``words``: how its sender calls our fields, where not as we do.
+    """
     given = _without_nulls(given)
     kind = _kind(given)
-    specs = {spec.encode_name: spec for spec in fields(kind)}
+    specs = _specs(kind)
     values: dict[str, Any] = {}
     for name in ("id", "account_id", "user_id", "occurred_at", "source"):
+        word = words.get(name, name)
         if name not in given:
             if specs[name].required:
-                raise _Refused(RejectionReason.MISSING_FIELD, f"{name} is missing")
+                raise Refused(RejectionReason.MISSING_FIELD, f"{word} is missing")
         elif name == "occurred_at":
-            values[name] = _occurred_at(given[name])
+            values[name] = _occurred_at(word, given[name])
         else:
-            values[name] = _value(name, given[name], specs[name].type)
+            values[name] = _value(word, given[name], specs[name].type)
     if "data" in specs:
-        values["data"] = _data(given.get("data", {}), specs["data"].type)
+        values["data"] = _data(given.get("data", {}), specs["data"].type, words)
     return cast("Event", kind(**values))
+
+
+@functools.cache
+def _specs(kind: Any) -> Mapping[str, FieldInfo]:
+    """The fields of a type of event, or of its data: asking msgspec takes longer than all the rest."""
+    return {spec.encode_name: spec for spec in fields(kind)}
 
 
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
@@ -285,38 +242,39 @@ def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
 def _kind(given: dict[str, Any]) -> type[Envelope]:
     name = given.get("type")
     if name is None:
-        raise _Refused(RejectionReason.MISSING_FIELD, "type is missing")
+        raise Refused(RejectionReason.MISSING_FIELD, "type is missing")
     if not isinstance(name, str):
-        raise _Refused(RejectionReason.BAD_VALUE, f"type: {_glimpse(name)} (expected `str`)")
+        raise Refused(RejectionReason.BAD_VALUE, f"type: {glimpse(name)} (expected `str`)")
     kind = TYPES.get(name)
     if kind is None:
-        near = difflib.get_close_matches(name[:_ECHO].lower(), TYPES, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name[:ECHO].lower(), TYPES, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ", such as 'user.login'"
-        raise _Refused(RejectionReason.UNKNOWN_TYPE, f"type: {_glimpse(name)} is no event type{hint}")
+        raise Refused(RejectionReason.UNKNOWN_TYPE, f"type: {glimpse(name)} is no event type{hint}")
     return kind
 
 
-def _occurred_at(given: object) -> datetime:
+def _occurred_at(word: str, given: object) -> datetime:
     try:
         return parse_instant(given if isinstance(given, str) else "")
     except ValueError as error:
-        raise _Refused(RejectionReason.BAD_TIMESTAMP, f"occurred_at: {_glimpse(given)} is {error}") from None
+        raise Refused(RejectionReason.BAD_TIMESTAMP, f"{word}: {glimpse(given)} is {error}") from None
 
 
-def _data(given: object, kind: Any) -> Any:
+def _data(given: object, kind: Any, words: Mapping[str, str]) -> Any:
+    whole = words.get("data", "data")
     if not isinstance(given, dict):
-        raise _Refused(RejectionReason.BAD_VALUE, f"data: {_glimpse(given)} (expected `object`)")
+        raise Refused(RejectionReason.BAD_VALUE, f"{whole}: {glimpse(given)} (expected `object`)")
     values = {}
-    for spec in fields(kind):
-        name = spec.encode_name
+    for name, spec in _specs(kind).items():
+        word = words.get(f"data.{name}", f"{whole}.{name}")
         if name in given:
-            values[name] = _value(f"data.{name}", given[name], spec.type)
+            values[name] = _value(word, given[name], spec.type)
         elif spec.required:
-            raise _Refused(RejectionReason.MISSING_FIELD, f"data.{name} is missing")
+            raise Refused(RejectionReason.MISSING_FIELD, f"{word} is missing")
     try:
         return kind(**values)
     except ValueError as error:  # what the type says of its fields together
-        raise _Refused(RejectionReason.BAD_VALUE, f"data.{error}") from None
+        raise Refused(RejectionReason.BAD_VALUE, f"{whole}.{error}") from None
 
 
 def _value(name: str, given: object, kind: Any) -> Any:
@@ -325,15 +283,15 @@ def _value(name: str, given: object, kind: Any) -> Any:
         value = msgspec.convert(given, kind)
         whole = all("\0" not in text and text.encode() for text in _texts(value))
     except UnicodeError:  # JSON can spell half of a surrogate pair, which no text column holds
-        raise _Refused(
-            RejectionReason.BAD_VALUE, f"{name}: {_glimpse(given)} (holds half a character)"
+        raise Refused(
+            RejectionReason.BAD_VALUE, f"{name}: {glimpse(given)} (holds half a character)"
         ) from None
     except (msgspec.ValidationError, ArithmeticError, ValueError) as error:
-        raise _Refused(
-            RejectionReason.BAD_VALUE, f"{name}: {_glimpse(given)} ({_wanted(error, kind)})"
+        raise Refused(
+            RejectionReason.BAD_VALUE, f"{name}: {glimpse(given)} ({_wanted(error, kind)})"
         ) from None
     if not whole:  # PostgreSQL has no NUL in text
-        raise _Refused(RejectionReason.BAD_VALUE, f"{name}: {_glimpse(given)} (holds a NUL character)")
+        raise Refused(RejectionReason.BAD_VALUE, f"{name}: {glimpse(given)} (holds a NUL character)")
     return value
 
 
@@ -363,18 +321,3 @@ def _words(kind: Any) -> Iterator[str]:
             yield str(part)
         else:
             yield from _words(part)
-
-
-def _glimpse(value: object) -> str:
-    """Enough of a value to recognise it."""
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return "an array"
-        case str() if len(value) > _ECHO:
-            return f"{value[:_ECHO]!r}…"
-        case str():
-            return repr(value)
-        case _:
-            return json.dumps(value)[:_ECHO]

@@ -18,6 +18,7 @@ REST_S = 5.0  # a partition whose dead letters cannot be written is tried again 
 _POLL_S = 0.5
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _IDLE_S = 0.5
+_LOOK_AGAIN = 10  # silent turns, five seconds, after which stored positions are looked at
 UNWRITABLE = "dead_letters_unwritable"  # the kind of incident
 
 
@@ -61,6 +62,10 @@ class ConsumerLoop:
         self._behind_batch = behind_batch
         self._held = held
         self._resting: set[str] = set()
+        self._reached: dict[
+            str, int
+        ] = {}  # stored positions as this loop knows them: they may not begin again
+        self._silent = 0  # turns in a row without a record
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -101,10 +106,14 @@ class ConsumerLoop:
             self._stopped(stopped)
             return False
         if not chunks:
+            self._silent += 1
+            if self._silent % _LOOK_AGAIN == 0:
+                self._look_again()
             return None
+        self._silent = 0
         try:
             batch = self._pipeline.handle(
-                [self._kept_waiting(chunk) for chunk in chunks] if self._held else chunks,
+                [self._marked(chunk) for chunk in chunks],
                 self._source.origin,
                 self._now(),
             )
@@ -118,6 +127,7 @@ class ConsumerLoop:
         for partition, error in batch.left.items():
             self._rest(next(chunk for chunk in chunks if chunk.partition == partition), error)
         taken = [chunk for chunk in chunks if chunk.partition not in batch.left]
+        self._reached.update((chunk.partition, chunk.next) for chunk in taken)
         for chunk in taken:
             if chunk.partition in self._resting:
                 self._resting.discard(chunk.partition)
@@ -128,12 +138,25 @@ class ConsumerLoop:
             self._heard(Handled(taken, batch.totals, behind))
         return behind
 
-    def _kept_waiting(self, chunk: Chunk) -> Chunk:
-        return replace(chunk, end=max(chunk.end or 0, chunk.next + 1))
+    def _marked(self, chunk: Chunk) -> Chunk:
+        """With what the source does not know of it."""
+        end = max(chunk.end or 0, chunk.next + 1) if self._held else chunk.end
+        return replace(chunk, end=end, resumes=chunk.partition in self._reached)
+
+    def _look_again(self) -> None:
+        """Somebody may have moved a position (`positions reset`, `db rebuild`) of which no record tells."""
+        owned = [partition for partition in self._source.partitions() if partition in self._reached]
+        stored = self._store.positions(owned) if owned else {}
+        moved = [each for each in owned if each not in stored or stored[each].next != self._reached[each]]
+        if moved:
+            self._seek(moved)
 
     def _seek(self, partitions: Sequence[str]) -> None:
         """Read on from where the database says."""
         stored = self._store.positions(partitions) if partitions else {}
+        for partition in partitions:
+            self._reached.pop(partition, None)
+        self._reached.update((partition, known.next) for partition, known in stored.items())
         for partition in partitions:
             try:
                 self._source.seek(partition, stored.get(partition))

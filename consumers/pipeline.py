@@ -147,8 +147,9 @@ class Pipeline:
                 self._take_in(transaction, lanes, reads, totals)
                 transaction.count(totals.counters())
         except BaseException:
-            for lane in lanes:  # what is remembered of this batch was not kept: read it up again
-                self._seen.pop(lane, None)
+            # What is remembered of this batch was not kept: read it up again.
+            for read in reads:
+                self._seen.pop(read.lane, None)
             raise
         return Batch(totals, left)
 
@@ -208,7 +209,11 @@ class Pipeline:
 
     def _catch_up(self, transaction: WindowTransaction, lane: str) -> SeenIds:
         seen, after = self._seen.get(lane) or (SeenIds(), 0)
-        for number, segment in transaction.segments(lane, after):
+        segments = transaction.segments(lane, after)
+        if segments is None:
+            seen, after = SeenIds(), 0
+            segments = transaction.segments(lane, after) or ()
+        for number, segment in segments:
             seen.add(segment.ids, segment.prints)
             after = number
         self._seen[lane] = (seen, after)

@@ -23,6 +23,8 @@ class Chunk:
     has one entry per body; offsets may have holes (compaction, blank lines), positions may not go back. ``end`` is the
     position after the newest record the source knows of, None if it cannot tell. ``log`` says in which log the offsets
     count: a topic that was made anew has another. ``lost`` is how many offsets after ``start`` are gone for good.
+    ``damaged`` says which of them cannot be read, and why.
+    ``resumes`` says that the reader found a stored position: if there is none now, it may not begin one.
     """
 
     partition: str
@@ -34,6 +36,8 @@ class Chunk:
     sender: str = ""
     log: str = ""
     lost: int = 0
+    damaged: str = ""
+    resumes: bool = False
 
     @property
     def behind(self) -> bool:

@@ -28,11 +28,15 @@ class WindowTransaction(Protocol):
     def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``, or begin it there.
 
-        Raises LostPosition. What the log lost before the first record becomes an incident.
+        Raises LostPosition, also where a chunk that resumes finds no position any more. What the log lost before the
+        first record, and what is damaged, becomes an incident.
         """
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
-        """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since."""
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+        """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since.
+
+        None if ``after`` is not 0 and there is no segment of that number any more: the lane was made anew.
+        """
 
     def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
         """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""

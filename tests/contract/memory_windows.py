@@ -53,16 +53,19 @@ class MemoryWindows:
     def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position. Raises LostPosition."""
         reached = self.reached.get(chunk.partition)
-        if reached is not None and reached.next != chunk.start:
+        if (reached is None and chunk.resumes) or (reached is not None and reached.next != chunk.start):
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
         self.reached[chunk.partition] = Position(chunk.next, chunk.log)
         if chunk.lost:
             self.incidents.append(("gap", chunk.partition, str(chunk.lost), False))
         self.behind[chunk.partition] = chunk.behind
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
-        """Segments of ``lane`` numbered above ``after``, oldest first."""
-        return [(number, segment) for number, segment in self.kept.get(lane, []) if number > after]
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+        """Segments of ``lane`` numbered above ``after``, oldest first; None if that one is gone."""
+        kept = self.kept.get(lane, [])
+        if after and all(number != after for number, _ in kept):
+            return None
+        return [(number, segment) for number, segment in kept if number > after]
 
     def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
         """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""

@@ -1,0 +1,123 @@
+"""Whether Kafka can be reached: the connection, made when it is wanted, waited for, made anew, and what is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from consumers.kafka_batches import install
+from consumers.kafka_client import KafkaClient
+from consumers.kafka_connection import Connection
+
+_WATCH_S = 2.0  # between two looks at the cluster: is it there, are the topics still the same
+_EAGER_S = 0.1  # the same until it first answers
+_SILENT_S = 10.0  # without an answer for so long it counts as away
+_BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_HOPELESS = 8  # failures one after another until the consumer is made anew: nothing that it knew has helped
+
+
+class Link:
+    """One connection at a time. Nothing in here waits for longer than it is told."""
+
+    def __init__(
+        self,
+        client: KafkaClient,
+        topics: Sequence[str],
+        clock: Callable[[], float],
+        *,
+        fast: bool,
+        said: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._topics = topics
+        self._clock = clock
+        self._fast = fast
+        self._said = said
+        self._closed = threading.Event()
+        self._opened_at = clock()
+        self._watched_at = float("-inf")
+        self._answered_at: float | None = None
+        self._retry_at = float("-inf")
+        self._failures = 0
+        self.connection: Connection | None = None
+        self.problem: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the cluster answers."""
+        return self._answered_at is not None and self._clock() - self._answered_at < _SILENT_S
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong, in a line; None if nothing is."""
+        if self.alive:
+            return self.problem
+        refusal = self.connection.refusal() if self.connection else None
+        since = self._opened_at if self._answered_at is None else self._answered_at
+        silent = f"{self._client.origin} has not answered for {self._clock() - since:.0f} s"
+        return refusal or self.problem or silent
+
+    @property
+    def backs_off(self) -> bool:
+        """Whether it failed so lately that it should be left alone."""
+        return self.connection is None or self._clock() < self._retry_at
+
+    def ready(self, timeout_s: float) -> Connection | None:
+        """The connection, made if there is none; None, after ``timeout_s`` at most, while it should be left alone."""
+        wait = min(self._retry_at - self._clock(), timeout_s)
+        if wait > 0:
+            self._closed.wait(wait)
+        if self._closed.is_set() or self._clock() < self._retry_at:
+            return None
+        if self.connection is None:
+            try:
+                self.connection = Connection(self._client, self._topics)
+            except (
+                Exception
+            ) as error:  # a file that cannot be read, a name that does not resolve: it may come right
+                self.failed(f"{self._client.origin} cannot be reached: {in_a_line(error)}")
+                return None
+            if problem := install(self.connection.fetcher, self._fast):
+                self._said(problem)
+        return self.connection
+
+    def worked(self) -> None:
+        """A poll came through."""
+        self._failures = 0
+
+    def failed(self, problem: str) -> bool:
+        """Something did not work: leave it alone for a while. Whether the connection was given up for a new one."""
+        self.problem = problem
+        self._retry_at = self._clock() + _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+        self._failures += 1
+        if self._failures % _HOPELESS or self.connection is None:
+            return False
+        connection, self.connection = self.connection, None
+        connection.close({})
+        return True
+
+    def heard(self) -> None:
+        """The cluster has answered just now."""
+        self._answered_at = self._clock()
+
+    def watch(self) -> bool:
+        """Look from time to time whether the cluster is there. True when it told of itself again."""
+        now = self._clock()
+        if self.connection is None or now - self._watched_at < (_WATCH_S if self.alive else _EAGER_S):
+            return False
+        self._watched_at = now
+        if not self.connection.answered():
+            return False
+        self.heard()
+        return not self._failures
+
+    def close(self) -> Connection | None:
+        """No more connections. Returns the last one, to be closed."""
+        self._closed.set()
+        connection, self.connection = self.connection, None
+        return connection
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, for a message of ours."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

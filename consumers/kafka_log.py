@@ -1,0 +1,229 @@
+"""The producing side of Kafka: events keyed by their account, and what was rejected, each durable before it is told.
+
+A producer serves many threads. It is made when it is first needed and thrown away when the broker did not answer
+in time: what it still holds then was told to nobody, and a late delivery of it is a repeat that ids make count once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import (
+    KafkaConfigurationError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+
+from consumers.errors import ConfigurationError, DeadLettersUnwritable
+from consumers.events import Event
+from consumers.source import Chunk
+from consumers.store import Rejected
+from consumers.topics import LogUnavailable, Topics
+
+DELIVERY_S = 10.0  # from sending a record to its acknowledgement, or to giving up
+LINGER_MS = 2  # for company; whoever waits for one event waits so much longer
+_CONNECT_S = 3.0
+_REQUEST_S = 4.0
+_AWAY_S = 1.0  # a broker that did not answer is not asked again for so long: nobody else waits for it
+_BATCH_BYTES = 128 * 1024
+_LARGEST = 8 * 1024 * 1024  # bytes of one request: what a topic takes, the broker says
+_TRUNCATED = 1_000_000  # bytes of a dead letter that the topic would not take whole
+_DETAIL = 1_000  # bytes
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+Header = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message: ``key`` decides its partition, None: any."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    headers: Sequence[Header] = ()
+
+
+class EventLog:
+    """Appends to Kafka's topics. Thread-safe."""
+
+    def __init__(
+        self, connection: Mapping[str, Any], topics: Topics, *, delivery_s: float = DELIVERY_S
+    ) -> None:
+        """``connection`` is what kafka-python's clients take: servers, security, secrets."""
+        self._connection = dict(connection)
+        self._topics = topics
+        self._delivery_s = delivery_s
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+        self._away_until = 0.0
+        self._said = ""
+
+    def append(self, events: Sequence[tuple[Event, bytes]]) -> None:
+        """Every event with the bytes it came in; durable on all replicas in sync when this returns.
+
+        Raises LogUnavailable, after which any of them may be in the log or not.
+        """
+        self.send(Record(self._topics.of(event), body, event.account_id.encode()) for event, body in events)
+
+    def send(self, records: Iterable[Record]) -> None:
+        """The same for records of any kind. Raises LogUnavailable, or RecordTooLarge with nothing but that wrong."""
+        producer = self._made()
+        deadline = time.monotonic() + self._delivery_s + 2.0
+        topic = ""
+        try:
+            sent = []
+            for record in records:
+                topic = record.topic
+                sent.append(
+                    (
+                        topic,
+                        producer.send(
+                            topic, record.value, key=record.key, headers=list(record.headers) or None
+                        ),
+                    )
+                )
+            for topic, future in sent:  # noqa: B007 - of the one that failed
+                future.get(max(0.001, deadline - time.monotonic()))
+        except _TOO_LARGE as error:
+            self._drop(producer)  # an idempotent producer repeats such an answer for whatever it is given after it
+            raise RecordTooLarge(f"a record is larger than {topic} takes: {_said(error)}") from error
+        except (KafkaError, AssertionError, RuntimeError) as error:
+            self._drop(producer)
+            raise self._unavailable(f"Kafka took no events for {topic}: {_said(error)}") from error
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Let what was sent be acknowledged, and disconnect. Safe to call twice."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=timeout_s)
+
+    def _made(self) -> KafkaProducer:
+        with self._lock:
+            if self._producer is None:
+                if time.monotonic() < self._away_until:
+                    raise self._unavailable(self._said)
+                self._producer = self._make()
+            return self._producer
+
+    def _make(self) -> KafkaProducer:
+        try:
+            return KafkaProducer(
+                **self._connection,
+                acks="all",
+                enable_idempotence=True,
+                compression_type="lz4",
+                linger_ms=LINGER_MS,
+                batch_size=_BATCH_BYTES,
+                max_request_size=_LARGEST,
+                allow_auto_create_topics=False,
+                delivery_timeout_ms=int(self._delivery_s * 1_000),
+                request_timeout_ms=int(_REQUEST_S * 1_000),
+                max_block_ms=int(_REQUEST_S * 1_000),
+                bootstrap_timeout_ms=int(_CONNECT_S * 1_000),
+                reconnect_backoff_max_ms=1_000,
+                metrics_enabled=False,
+            )
+        except (KafkaConfigurationError, ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"Kafka's client refuses the settings: {_said(error)}\ncheck BELLWETHER_KAFKA_*"
+            ) from error
+        except (KafkaError, OSError) as error:
+            self._away_until = time.monotonic() + _AWAY_S
+            self._said = f"no Kafka broker answers: {_said(error)}"
+            raise self._unavailable(self._said) from error
+
+    def _drop(self, broken: KafkaProducer) -> None:
+        with self._lock:
+            if self._producer is broken:
+                self._producer = None
+        with contextlib.suppress(Exception):  # whatever it says, it is not used again
+            broken.close(timeout=0)
+
+    def _unavailable(self, said: str) -> LogUnavailable:
+        return LogUnavailable(f"{said}\nsend them again later; if it stays so: bellwether doctor")
+
+
+class RecordTooLarge(LogUnavailable):
+    """One record is more than its topic takes; the others may be in the log or not."""
+
+
+class DeadLetterTopic:
+    """Implements ``consumers.pipeline.DeadLetters``: what was rejected, with its reason and where it was found.
+
+    Used by one thread, with a log of its own: what is too large for this topic must not cost others their producer.
+    What it has sent once it does not send again when the same batch comes back, as after a transaction that failed.
+    """
+
+    def __init__(self, log: EventLog, topics: Topics) -> None:
+        self._log = log
+        self._topic = topics.dead_letters
+        self._sent: dict[tuple[str, str], int] = {}
+
+    def send(self, chunk: Chunk, rejected: Sequence[Rejected]) -> None:
+        """Durable when it returns. Raises DeadLettersUnwritable after about ten seconds."""
+        lane = (chunk.partition, chunk.log)
+        known = self._sent.get(lane, -1)
+        new = [each for each in rejected if each.offset > known]
+        if not new:
+            return
+        try:
+            self._log.send(self._record(chunk, each) for each in new)
+        except RecordTooLarge:
+            self._one_by_one(chunk, new)
+        except LogUnavailable as error:
+            raise self._unwritable(chunk, error) from error
+        self._sent[lane] = new[-1].offset
+
+    def close(self) -> None:
+        """Disconnect; nothing is under way."""
+        self._log.close(1.0)
+
+    def _one_by_one(self, chunk: Chunk, rejected: Sequence[Rejected]) -> None:
+        """Those that are too large cut to their beginning."""
+        for each in rejected:
+            if each.offset <= self._sent.get((chunk.partition, chunk.log), -1):
+                continue
+            try:
+                try:
+                    self._log.send([self._record(chunk, each)])
+                except RecordTooLarge:
+                    self._log.send([self._record(chunk, each, _TRUNCATED)])
+            except LogUnavailable as error:
+                raise self._unwritable(chunk, error) from error
+            self._sent[chunk.partition, chunk.log] = each.offset
+
+    def _record(self, chunk: Chunk, rejected: Rejected, most: int | None = None) -> Record:
+        topic, _, number = chunk.partition.rpartition("/")
+        headers = [
+            ("reason", str(rejected.rejection.reason).encode()),
+            ("topic", topic.encode()),
+            ("partition", number.encode()),
+            ("offset", str(rejected.offset).encode()),
+            ("detail", rejected.rejection.detail.encode("utf-8", "replace")[:_DETAIL]),
+        ]
+        body = rejected.body
+        if most is not None and len(body) > most:
+            headers.append(("truncated", str(len(body)).encode()))
+            body = body[:most]
+        return Record(self._topic, body, None, headers)
+
+    def _unwritable(self, chunk: Chunk, error: LogUnavailable) -> DeadLettersUnwritable:
+        return DeadLettersUnwritable(
+            f"{chunk.partition} waits: what was rejected cannot be written to {self._topic}: "
+            f"{str(error).splitlines()[0]}\ncheck the topic: bellwether doctor, bellwether topics create"
+        )
+
+
+def _said(error: BaseException) -> str:
+    """An error of the library in one line, with its own name."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (text if text.startswith(name) else f"{name}: {text}" if text else name)[:300]

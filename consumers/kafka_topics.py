@@ -1,0 +1,148 @@
+"""What there is to ask and to change of Kafka's topics from outside: which exist, where they begin and end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaConfigurationError, KafkaError, for_code
+
+from consumers.errors import ConfigurationError
+from consumers.topics import LogUnavailable, Topics
+
+OLDEST, END = -2, -1
+"""Kafka's own numbers for a time before all records and one after them."""
+EVENTS_KEPT_DAYS = 420  # every window looks back 416 days at most, and may have to be rebuilt from the log
+DEAD_LETTERS_KEPT_DAYS = 30
+_LARGEST_DEAD_LETTER = 4 * 1024 * 1024  # a record as large as a broker takes, and where it came from
+_PATIENCE_MS = 10_000
+_DAY_MS = 86_400_000
+_EXISTS, _UNKNOWN = 36, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. ``log`` is what its offsets count in, ``<cluster id>/<topic id>``."""
+
+    name: str
+    partitions: int
+    log: str
+
+    @property
+    def partition_names(self) -> tuple[str, ...]:
+        """Its partitions as the database names them."""
+        return tuple(f"{self.name}/{number}" for number in range(self.partitions))
+
+
+class TopicKeeper:
+    """Asks and changes. Not thread-safe; made by :func:`keeping_topics`. All raise LogUnavailable."""
+
+    def __init__(self, client: KafkaAdminClient) -> None:
+        self._client = client
+
+    def brokers(self) -> int:
+        """How many answer."""
+        with _named_errors():
+            return len(self._client.describe_cluster()["brokers"])
+
+    def look(self, names: Sequence[str]) -> Mapping[str, Topic]:
+        """Those of ``names`` that exist."""
+        with _named_errors():
+            cluster = self._client.describe_cluster()["cluster_id"]
+            described = self._client.describe_topics(list(names))
+        found = {}
+        for each in described:
+            if each["error_code"] not in {0, _UNKNOWN}:
+                raise LogUnavailable(f"topic {each['name']}: {for_code(each['error_code']).__name__}\n{_ASK}")
+            if each["error_code"] == 0:
+                found[each["name"]] = Topic(
+                    each["name"], len(each["partitions"]), f"{cluster}/{each['topic_id']}"
+                )
+        return found
+
+    def create(self, topics: Topics, partitions: int, replication: int) -> Sequence[str]:
+        """Make those that are missing; returns their names. What exists is left as it is."""
+        wanted = [name for name in topics.all if name not in self.look(topics.all)]
+        if not wanted:
+            return []
+        options: dict[str, dict[str, Any]] = {}
+        for name in wanted:
+            events = name != topics.dead_letters
+            options[name] = {
+                "num_partitions": partitions if events else 1,
+                "replication_factor": replication,
+                "configs": _EVENTS if events else _DEAD_LETTERS,
+            }
+        if replication > 2:
+            for each in options.values():
+                each["configs"] = {**each["configs"], "min.insync.replicas": "2"}
+        with _named_errors():
+            answer = self._client.create_topics(options, timeout_ms=_PATIENCE_MS, raise_errors=False)
+        for each in answer["topics"]:
+            if each["error_code"] not in {0, _EXISTS}:
+                said = each["error_message"] or for_code(each["error_code"]).__name__
+                raise LogUnavailable(f"topic {each['name']} cannot be made: {said}\n{_ASK}")
+        with _named_errors():
+            self._client.wait_for_topics(wanted, timeout_ms=_PATIENCE_MS)
+        return wanted
+
+    def offsets(self, partitions: Sequence[str], at: int) -> Mapping[str, int]:
+        """The offset of the first record at or after ``at``, epoch milliseconds; OLDEST and END are the ends.
+
+        Where no record is so late it is the end.
+        """
+        if not partitions:
+            return {}
+        asked = {_named(partition): at for partition in partitions}
+        with _named_errors():
+            found = {each: told.offset for each, told in self._client.list_partition_offsets(asked).items()}
+            late = [each for each in asked if found.get(each, -1) < 0]
+            if late:
+                ends = self._client.list_partition_offsets(dict.fromkeys(late, END))
+                found |= {each: told.offset for each, told in ends.items()}
+        return {f"{each.topic}/{each.partition}": offset for each, offset in found.items()}
+
+
+@contextlib.contextmanager
+def keeping_topics(connection: Mapping[str, Any]) -> Iterator[TopicKeeper]:
+    """For the length of a block; ``connection`` is what kafka-python's clients take. Raises LogUnavailable."""
+    with _named_errors():
+        client = KafkaAdminClient(
+            **connection, bootstrap_timeout_ms=_PATIENCE_MS, request_timeout_ms=_PATIENCE_MS
+        )
+    try:
+        yield TopicKeeper(client)
+    finally:
+        client.close()
+
+
+_ASK = "see: bellwether doctor"
+_EVENTS = {"retention.ms": str(EVENTS_KEPT_DAYS * _DAY_MS)}
+_DEAD_LETTERS = {
+    "retention.ms": str(DEAD_LETTERS_KEPT_DAYS * _DAY_MS),
+    "max.message.bytes": str(_LARGEST_DEAD_LETTER),
+}
+
+
+def _named(partition: str) -> TopicPartition:
+    topic, _, number = partition.rpartition("/")
+    return TopicPartition(topic, int(number))
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaConfigurationError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"Kafka's client refuses the settings: {error}\ncheck BELLWETHER_KAFKA_*"
+        ) from error
+    except (KafkaError, OSError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise LogUnavailable(
+            f"Kafka does not answer as it should: {said}\ncheck that the broker runs and is reached"
+        ) from error
