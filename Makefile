@@ -7,7 +7,7 @@ SOURCES := app alerts consumers migrations tests benchmarks
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka postgres test lint types bench bench-kafka fmt lock lock-check wheel venv clean
+.PHONY: help demo kafka postgres test lint types bench bench-kafka torture fmt lock lock-check wheel venv clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ types: $(VENV)/dev.stamp ## mypy --strict over the package and the benchmarks
 
 bench: $(VENV)/dev.stamp ## how fast, as ratios within one run
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+torture: $(VENV)/dev.stamp ## every fault that must be survived, for 40 minutes (ARGS=--short: in minutes)
+	@$(BIN)/python -m tests.torture $(or $(ARGS),--long)
 
 bench-kafka: $(VENV)/dev.stamp ## consumers, latencies and peers on a real broker (ARGS=throughput|latency|decay|peers)
 	@$(BIN)/python -m benchmarks.kafka $(ARGS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,15 +26,22 @@ from app.database.schedule import SqlSchedule
 from app.database.tables import setting
 from app.database.windows import SqlWindowStore
 from app.http.services import Probe, Services
+from app.intake import Intake, JournalIntake, KafkaIntake
 from app.reader import AccountReader
 from app.scheduler import CLOCK_LEASE, Clockwork
-from app.settings import Settings
+from app.settings import Dedup, Settings
 from consumers.days import Calendar
 from consumers.errors import ConfigurationError, SourceError, StorageError
 from consumers.loop import BEHIND_BATCH, ConsumerLoop, Handled
-from consumers.pipeline import Pipeline
+from consumers.pipeline import LOCAL_LANE, DeadLetters, Pipeline
 from consumers.source import Source
+from consumers.topics import Topics
 
+if TYPE_CHECKING:
+    from consumers.kafka import KafkaSource
+    from consumers.kafka_log import DeadLetterTopic, EventLog
+
+SERVICE_LANE = "service"  # of BELLWETHER_DEDUP=service: one for every source
 JUDGED_AT_ONCE = 2_000  # touched accounts in one transaction: a quarter of a second of work at most
 
 
@@ -69,6 +78,8 @@ class House:
     evaluator: Evaluator
     reader: AccountReader
     keys: KeyRing
+    topics: Topics
+    log: EventLog | None  # Kafka's producing side; None where there is no Kafka
 
     @classmethod
     def build(cls, settings: Settings, clock: Clock, database: Database, *, folds: bool = False) -> House:
@@ -96,7 +107,23 @@ class House:
             evaluator=Evaluator(alerts, lambda: book.rulebook, calendar),
             reader=AccountReader(database, calendar, lambda: book.configuration, clock.now_us),
             keys=KeyRing(database, admin.get_secret_value() if admin else None),
+            topics=Topics(settings.topic_prefix),
+            log=event_log(settings),
         )
+
+    def intake(self, bell: Callable[[], None] = lambda: None) -> Intake:
+        """Where HTTP makes events durable. ``bell`` rings when they went to the journal."""
+        if self.log is not None:
+            return KafkaIntake(self.database, self.log)
+        return JournalIntake(self.database, bell)
+
+    def dead_letter_topic(self) -> DeadLetterTopic:
+        """Where rejected records of Kafka go before the database."""
+        from consumers.kafka_log import DeadLetterTopic  # noqa: PLC0415 - kafka-python, where there is a Kafka
+
+        log = event_log(self.settings)
+        assert log is not None, "asked for only where there is a Kafka"
+        return DeadLetterTopic(log, self.topics)
 
     def consumer(
         self,
@@ -107,6 +134,7 @@ class House:
         *,
         behind_batch: int = BEHIND_BATCH,
         held: bool = False,
+        dead_letters: DeadLetters | None = None,
     ) -> ConsumerLoop:
         """A loop over ``source`` that writes into the windows."""
 
@@ -114,7 +142,13 @@ class House:
             users = self.book.configuration.internal_users
             return users.matches if users else None
 
-        pipeline = Pipeline(self.windows, self.calendar, internal=internal)
+        pipeline = Pipeline(
+            self.windows,
+            self.calendar,
+            internal=internal,
+            lane=lane if self.settings.dedup is Dedup.PARTITION else lambda _partition: SERVICE_LANE,
+            dead_letters=dead_letters,
+        )
         return ConsumerLoop(
             source,
             pipeline,
@@ -141,18 +175,19 @@ class House:
     def services(
         self,
         *,
-        bell: Callable[[], None] = lambda: None,
+        intake: Intake | None = None,
         reload: Callable[[], Page] | None = None,
         probes: Mapping[str, Probe] | None = None,
+        remarks: Mapping[str, Probe] | None = None,
     ) -> Services:
-        """What the routes need. ``bell`` rings after intake; ``reload`` turns the page and tells whoever reads it."""
+        """What the routes need. ``reload`` turns the page and tells whoever reads it."""
         return Services(
             database=self.database,
             keys=self.keys,
             now=self.clock.now_us,
             wall=self.clock.real_us,
             today=lambda: self.calendar.day_of_us(self.clock.now_us()),
-            bell=bell,
+            intake=intake or self.intake(),
             risk=self.reader,
             desk=lambda connection: AlertDesk(
                 self.alerts.within(connection), self.book.rulebook.announcer, self.calendar
@@ -162,6 +197,7 @@ class House:
             reload=lambda: (reload or self.book.reload)().configuration,
             loopback=self.settings.loopback,
             probes=probes or {},
+            remarks=remarks or {},
         )
 
 
@@ -185,6 +221,44 @@ def organisation_calendar(settings: Settings, database: Database, *, fix: bool) 
             f"set it back to {kept}, or start with another database: days cannot be moved after the fact"
         )
     return Calendar(settings.timezone)
+
+
+def kafka_source(
+    settings: Settings, *, group_id: str = "", said: Callable[[str], None] = lambda _line: None
+) -> KafkaSource:
+    """The six topics as a member of the group, by default that of the settings; connects when it is first polled."""
+    from consumers.kafka import KafkaSource  # noqa: PLC0415 - kafka-python costs a start a quarter of a second
+
+    _quieten_kafka()
+    client = settings.kafka_client()
+    return KafkaSource(
+        replace(client, group_id=group_id, instance_id="") if group_id else client,
+        Topics(settings.topic_prefix).events,
+        clock=time.monotonic,
+        fast=settings.kafka_fast_batches,
+        said=said,
+    )
+
+
+def event_log(settings: Settings) -> EventLog | None:
+    """Kafka's producing side, which connects when it is first needed; None where there is no Kafka."""
+    if not settings.kafka:
+        return None
+    from consumers.kafka_log import EventLog  # noqa: PLC0415 - as above
+
+    _quieten_kafka()
+    return EventLog(settings.kafka_client().arguments(), Topics(settings.topic_prefix))
+
+
+def _quieten_kafka() -> None:
+    """The library tells of every connection and of every try; what matters of it is told by us, once."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def lane(partition: str) -> str:
+    """Where a partition's ids count once: of Kafka's each by itself, ``topic/number``; all that is local together."""
+    topic, _, number = partition.rpartition("/")
+    return partition if topic and number.isdecimal() else LOCAL_LANE
 
 
 def services(house: Opened) -> Services:

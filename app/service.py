@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import signal
 import threading
@@ -16,15 +17,18 @@ from alerts.evaluation import Summary
 from app.book import Page
 from app.bootstrap import JUDGED_AT_ONCE, House
 from app.clock import Clock
-from app.database import migrate
+from app.consuming import Consuming
+from app.database import incidents, migrate
 from app.database.engine import Database
 from app.database.journal import Doorbell as JournalBell
-from app.database.journal import JournalSource
+from app.heartbeat import Heartbeat
 from app.housekeeping import tidy
 from app.http.application import create_app
+from app.http.operations import Ready, ready
 from app.http.services import Probe
 from app.notifier import Notifier
 from app.outbound import HttpSender
+from app.probes import ProbeServer
 from app.scheduler import Doorbell, Stopping
 from app.settings import Delivery, Settings
 from app.web import WebServer
@@ -39,6 +43,8 @@ EVALUATE_S = 0.25  # how soon marks that another process left are seen; those of
 DRAIN_S = 5.0  # after the web server's own, of the ten seconds that an orderly end may take
 SILENT_S = 30.0  # a loop that has not turned for so long is reported as not ready
 TIDY_S = 3_600.0
+# A batch makes half a million objects and drops them: looked at every 700, as by default, they cost a tenth of it.
+_SELDOM = (50_000, 20, 20)
 QUIET_S = 60.0  # the same trouble is told once in so long
 
 log = structlog.get_logger(__name__)
@@ -50,6 +56,7 @@ class Service:
     def __init__(self, settings: Settings, role: str = "all", *, clock: Clock | None = None) -> None:
         """Raises ConfigurationError, StorageError: everything that can be wrong is found before anything runs."""
         self.settings = settings
+        self.role = role
         self._roles = ROLES[role]
         self._clock = clock or Clock(settings.now)
         settings.check_in_force()
@@ -73,8 +80,22 @@ class Service:
             self.house.book.page.channels,
             clock=self._clock.real_us,
         )
+        self._consuming = Consuming(
+            self.house,
+            self._journal_bell,
+            heard=self._heard,
+            complain=self._complain,
+            turned=self._turn,
+        )
+        self._parts = self._probes()
+        self._remarks: dict[str, Probe] = {"partitions": self._stopped_partitions}
         self.app = create_app(
-            self.house.services(bell=self._journal_bell.ring, reload=self.reload, probes=self._probes())
+            self.house.services(
+                intake=self.house.intake(self._journal_bell.ring),
+                reload=self.reload,
+                probes=self._parts,
+                remarks=self._remarks,
+            )
         )
 
     def start(self) -> None:
@@ -82,7 +103,8 @@ class Service:
         house = self.house
         house.outbox.sync_destinations(house.book.page.destinations, self._clock.real_us())
         if "consumer" in self._roles:
-            self._begin("consumer", self._consume)
+            for name, follow in self._consuming.loops().items():
+                self._begin(name, functools.partial(follow, self._stop))
         if self._roles & {"consumer", "scheduler"}:
             self._begin("evaluator", self._evaluate)
         if "scheduler" in self._roles:
@@ -91,9 +113,13 @@ class Service:
             self._begin("watch", self._watch)
         if self._sends:
             self._begin("notifier", self._notify)
+        beat = Heartbeat(house.database, self.role, self._trouble, self._clock.real_us)
+        self._begin("heartbeat", functools.partial(beat.run, self._stop))
         # What lives as long as the process need not be looked at by every collection.
         gc.collect()
         gc.freeze()
+        if "consumer" in self._roles:
+            gc.set_threshold(*_SELDOM)
 
     def stop(self) -> None:
         """Let every loop finish what it has begun, then close the database. Safe to call twice."""
@@ -105,6 +131,8 @@ class Service:
         self._clock_bell.stop(DRAIN_S)
         for thread in self._threads:
             thread.join(max(0.0, last - time.monotonic()))
+        if self.house.log is not None:
+            self.house.log.close(max(0.1, last - time.monotonic()))
         self.house.database.close()
 
     def reload(self) -> Page:
@@ -134,21 +162,6 @@ class Service:
         self._turned[name] = time.monotonic()
         self._threads.append(thread)
         thread.start()
-
-    def _consume(self) -> None:
-        source = JournalSource(self.house.database, self._journal_bell)
-        loop = self.house.consumer(
-            source,
-            heard=self._heard,
-            trouble=lambda error: self._complain("consumer", error),
-            polled=lambda: self._turn("consumer"),
-        )
-        while not self._stop.is_set():
-            try:
-                loop.run(self._stop)
-            except Exception as error:  # a consumer that ended would be silence of our own making
-                self._complain("consumer", error)
-                self._stop.wait(1.0)
 
     def _notify(self) -> None:
         self._notifier.run(self._stop, self._send, polled=lambda: self._turn("notifier"))
@@ -219,6 +232,8 @@ class Service:
         probes: dict[str, Probe] = {"database": self._database_trouble}
         if "consumer" in self._roles:
             probes["consumer"] = lambda: self._silence("consumer")
+            if self.settings.kafka:
+                probes["kafka"] = lambda: self._silence("kafka") or self._consuming.kafka_trouble()
         if self._roles & {"consumer", "scheduler"}:
             probes["evaluator"] = lambda: self._silence("evaluator")
         if "scheduler" in self._roles:
@@ -226,6 +241,24 @@ class Service:
         if self._sends:
             probes["notifier"] = lambda: self._silence("notifier")
         return probes
+
+    def ready(self) -> Ready:
+        """What every part says. Raises Problem if one is not ready."""
+        return ready(self._parts, self._remarks)
+
+    def _trouble(self) -> str:
+        """What is wrong, in a line; empty if nothing is."""
+        wrong = {name: said for name, probe in self._parts.items() if (said := probe()) is not None}
+        return "; ".join(f"{name}: {said}" for name, said in wrong.items())
+
+    def _stopped_partitions(self) -> str | None:
+        """What waits for a person; the others go on, so it keeps no process from being ready."""
+        try:
+            with self.house.database.read() as connection:
+                open_ones = incidents.going_on(connection)
+        except StorageError:
+            return None
+        return "; ".join(f"{each.subject} stopped: {each.kind}" for each in open_ones[:20]) or None
 
     def _silence(self, name: str) -> str | None:
         turned = self._turned.get(name)
@@ -245,6 +278,11 @@ class Service:
 def serve(settings: Settings, role: str) -> None:
     """Run until SIGINT or SIGTERM; SIGHUP reads the configuration again."""
     service = Service(settings, role)
+    probes = (
+        None
+        if settings.probe_port is None
+        else ProbeServer(settings.host, settings.probe_port, service.ready)
+    )
     web = WebServer(service.app, settings.host, settings.port) if "api" in ROLES[role] else None
     ended = threading.Event()
 
@@ -270,6 +308,8 @@ def serve(settings: Settings, role: str) -> None:
             ended.wait()
     finally:
         service.stop()
+        if probes is not None:
+            probes.close()
         log.info("stopped", role=role)
 
 

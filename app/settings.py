@@ -22,11 +22,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from app import environment
 from app.environment import DOTENV, PREFIX, Variable
 from consumers.errors import ConfigurationError
+from consumers.kafka_client import MECHANISMS, PROTOCOLS, KafkaClient
 
 REDACTED = "********"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,10})\s*([smhdw]?)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "": 86_400}
+_TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 _ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^@/]*@")
 
 
@@ -79,27 +81,34 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "sqlite:///bellwether.db", repr=False, description="PostgreSQL is not in this version yet"
+        "sqlite:///bellwether.db", repr=False, description="sqlite:///FILE or postgresql://USER@HOST/NAME"
     )
     config: Path | None = Field(None, description="rules, destinations, routes; empty: the shipped defaults")
-    kafka_bootstrap_servers: str = Field("", description="not in this version yet")
-    kafka_security_protocol: str = "PLAINTEXT"
-    kafka_sasl_mechanism: str = ""
+    kafka_bootstrap_servers: str = Field("", description="host:port, several with commas; empty: no Kafka")
+    kafka_security_protocol: str = Field("PLAINTEXT", description=", ".join(PROTOCOLS))
+    kafka_sasl_mechanism: str = Field("", description=", ".join(MECHANISMS))
     kafka_sasl_username: str = ""
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: Path | None = None
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
     kafka_ssl_password: SecretStr | None = None
-    kafka_group_id: str = "bellwether"
+    kafka_group_id: str = Field("bellwether", min_length=1, max_length=200)
+    kafka_instance_id: str = Field(
+        "", max_length=200, description="one consumer's own name: restarted under it, it goes on at once"
+    )
+    kafka_fast_batches: bool = Field(False, description="read values straight from the record batches")
     timezone: str = Field("UTC", description="the zone of the days; fixed at the first start")
     delivery: Delivery = Field(Delivery.LIVE, description="off, shadow or live")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
+    probe_port: int | None = Field(
+        None, ge=1, le=65535, description="every role answers /livez and /readyz there; empty: no such port"
+    )
     public_url: str = Field("", validate_default=True, description="links in messages; from host and port")
     environment: str = Field("", max_length=64, description="a name shown on every message and page")
     encryption_key: SecretStr | None = Field(None, description="accepted; nothing is stored encrypted yet")
-    topic_prefix: str = "bellwether."
+    topic_prefix: str = Field("bellwether.", description="before the names of the seven topics")
     dedup: Dedup = Dedup.PARTITION
     retention_activity: Span = timedelta(days=400)
     retention_dead_letters: Span = timedelta(days=30)
@@ -139,6 +148,18 @@ class Settings(BaseSettings):
             raise ConfigurationError(_explain(error, variables)) from None
         settings.check_in_force()
         return settings
+
+    @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", mode="before")
+    @classmethod
+    def _in_capitals(cls, word: Any) -> Any:
+        return word.upper() if isinstance(word, str) else word
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _topic_prefix(cls, prefix: str) -> str:
+        if not _TOPIC_PREFIX.fullmatch(prefix):
+            raise ValueError("write letters, digits, dots, - and _, at most 200: Kafka takes no others")
+        return prefix
 
     @field_validator("timezone")
     @classmethod
@@ -180,22 +201,50 @@ class Settings(BaseSettings):
             return self.host.lower() == "localhost"
 
     def check_in_force(self) -> None:
-        """What this version knows by name only must not be taken for done. Raises ConfigurationError."""
-        if self.kafka_bootstrap_servers:
+        """What cannot work together must not be found out later. Raises ConfigurationError."""
+        if self.kafka:
+            self.kafka_client()
+        elif idle := [field for field in _OF_KAFKA if getattr(self, field)]:
             raise ConfigurationError(
-                "BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is set, but Kafka is not in this version yet\n"
-                "unset it, and send events over HTTP or with: bellwether ingest"
+                f"{variable_name(idle[0])} is set, but BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is not\n"
+                "set that as well, or unset it: events come through the embedded journal now"
             )
-        if self.database_url.lower().startswith("postgres"):
-            raise ConfigurationError(
-                "BELLWETHER_DATABASE_URL names PostgreSQL, which is not in this version yet\n"
-                "use SQLite: sqlite:///bellwether.db"
+
+    @property
+    def kafka(self) -> bool:
+        """Whether events come through Kafka."""
+        return bool(self.kafka_servers)
+
+    @property
+    def kafka_servers(self) -> list[str]:
+        """The bootstrap servers, each host:port."""
+        return [each.strip() for each in self.kafka_bootstrap_servers.split(",") if each.strip()]
+
+    def kafka_client(self) -> KafkaClient:
+        """How to reach Kafka, and as whom. Raises ConfigurationError for what cannot work together."""
+
+        def text(path: Path | None) -> str | None:
+            return None if path is None else str(path)
+
+        def shown(secret: SecretStr | None) -> str | None:
+            return None if secret is None else secret.get_secret_value()
+
+        try:
+            return KafkaClient(
+                bootstrap_servers=self.kafka_servers,
+                security_protocol=self.kafka_security_protocol,
+                sasl_mechanism=self.kafka_sasl_mechanism or None,
+                sasl_username=self.kafka_sasl_username or None,
+                sasl_password=shown(self.kafka_sasl_password),
+                ssl_cafile=text(self.kafka_ssl_cafile),
+                ssl_certfile=text(self.kafka_ssl_certfile),
+                ssl_keyfile=text(self.kafka_ssl_keyfile),
+                ssl_password=shown(self.kafka_ssl_password),
+                group_id=self.kafka_group_id,
+                instance_id=self.kafka_instance_id,
             )
-        if self.dedup is not Dedup.PARTITION:
-            raise ConfigurationError(
-                f"BELLWETHER_DEDUP is {self.dedup.value}, which is not in this version yet\n"
-                "unset it: an event id counts once in each partition, and HTTP intake is one partition"
-            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"BELLWETHER_KAFKA_*: {error}") from None
 
     def check_bind(self, *, keys_exist: bool = False) -> None:
         """Without any API key only this machine may ask. Raises ConfigurationError for any other bind."""
@@ -227,6 +276,18 @@ SECRETS = (
     "encryption_key",
     "admin_key",
     "slack_webhook_url",
+)
+
+
+# What only a connection to Kafka needs: a lone one is a typo somewhere else.
+_OF_KAFKA = (
+    "kafka_sasl_mechanism",
+    "kafka_sasl_username",
+    "kafka_sasl_password",
+    "kafka_ssl_cafile",
+    "kafka_ssl_certfile",
+    "kafka_ssl_keyfile",
+    "kafka_ssl_password",
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -74,7 +75,8 @@ def steadily(
 
     def told(error: KafkaError | None, message: Message) -> None:
         assert error is None, error
-        stamp = float((message.headers() or [("", b"0")])[0][1])
+        headers: dict[str, Any] = dict(message.headers() or ())
+        stamp = float(headers["sent"])
         sent.records[(int(message.partition() or 0), int(message.offset() or 0))] = stamp
 
     began = time.time()

@@ -92,7 +92,9 @@ class EventLog:
             for topic, future in sent:  # noqa: B007 - of the one that failed
                 future.get(max(0.001, deadline - time.monotonic()))
         except _TOO_LARGE as error:
-            self._drop(producer)  # an idempotent producer repeats such an answer for whatever it is given after it
+            self._drop(
+                producer
+            )  # an idempotent producer repeats such an answer for whatever it is given after it
             raise RecordTooLarge(f"a record is larger than {topic} takes: {_said(error)}") from error
         except (KafkaError, AssertionError, RuntimeError) as error:
             self._drop(producer)

@@ -18,7 +18,10 @@ REST_S = 5.0  # a partition whose dead letters cannot be written is tried again 
 _POLL_S = 0.5
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _IDLE_S = 0.5
-_LOOK_AGAIN = 10  # silent turns, five seconds, after which stored positions are looked at
+# Stored positions are looked at after five seconds of silence, or so many batches: one partition may be silent, and its
+# position moved by a person, while others are busy.
+_LOOK_AGAIN = 500
+_SILENT_TURN = 50
 UNWRITABLE = "dead_letters_unwritable"  # the kind of incident
 
 
@@ -65,7 +68,7 @@ class ConsumerLoop:
         self._reached: dict[
             str, int
         ] = {}  # stored positions as this loop knows them: they may not begin again
-        self._silent = 0  # turns in a row without a record
+        self._turns = 0  # since stored positions were looked at
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -105,33 +108,30 @@ class ConsumerLoop:
         except PartitionStopped as stopped:
             self._stopped(stopped)
             return False
-        if not chunks:
-            self._silent += 1
-            if self._silent % _LOOK_AGAIN == 0:
-                self._look_again()
-            return None
-        self._silent = 0
+        self._turns += 1 if chunks else _SILENT_TURN
+        if self._turns >= _LOOK_AGAIN:
+            self._look_again()
+        return self._handle(chunks) if chunks else None
+
+    def _handle(self, chunks: Sequence[Chunk]) -> bool:
+        """Commit what a poll gave. Returns whether the source holds more."""
+        marked = [self._marked(chunk) for chunk in chunks]
         try:
-            batch = self._pipeline.handle(
-                [self._marked(chunk) for chunk in chunks],
-                self._source.origin,
-                self._now(),
-            )
+            batch = self._pipeline.handle(marked, self._source.origin, self._now())
         except LostPosition:
             self._seek([chunk.partition for chunk in chunks])
             return True
         except StorageError:
-            for chunk in chunks:
-                self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
+            self._give_back(chunks)
             raise
-        for partition, error in batch.left.items():
-            self._rest(next(chunk for chunk in chunks if chunk.partition == partition), error)
         taken = [chunk for chunk in chunks if chunk.partition not in batch.left]
+        self._give_back([chunk for chunk in chunks if chunk.partition in batch.left])
+        for partition, error in batch.left.items():
+            self._rest(partition, error)
         self._reached.update((chunk.partition, chunk.next) for chunk in taken)
-        for chunk in taken:
-            if chunk.partition in self._resting:
-                self._resting.discard(chunk.partition)
-                self._store.recovered(UNWRITABLE, chunk.partition)
+        for partition in self._resting.intersection(chunk.partition for chunk in taken):
+            self._resting.discard(partition)
+            self._store.recovered(UNWRITABLE, partition)
         behind = any(chunk.behind for chunk in taken)
         if taken:
             self._source.done(taken)
@@ -145,6 +145,7 @@ class ConsumerLoop:
 
     def _look_again(self) -> None:
         """Somebody may have moved a position (`positions reset`, `db rebuild`) of which no record tells."""
+        self._turns = 0
         owned = [partition for partition in self._source.partitions() if partition in self._reached]
         stored = self._store.positions(owned) if owned else {}
         moved = [each for each in owned if each not in stored or stored[each].next != self._reached[each]]
@@ -157,22 +158,29 @@ class ConsumerLoop:
         for partition in partitions:
             self._reached.pop(partition, None)
         self._reached.update((partition, known.next) for partition, known in stored.items())
-        for partition in partitions:
+        owned = set(self._source.partitions())
+        for partition in owned.intersection(partitions):
             try:
                 self._source.seek(partition, stored.get(partition))
             except PartitionStopped as stopped:
                 self._stopped(stopped)
 
+    def _give_back(self, chunks: Sequence[Chunk]) -> None:
+        """Let them come again; what is somebody else's by now comes to him."""
+        owned = set(self._source.partitions())
+        for chunk in chunks:
+            if chunk.partition in owned:
+                self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
+
     def _stopped(self, stopped: PartitionStopped) -> None:
         self._store.incident(stopped.kind, stopped.partition, str(stopped))
         self._trouble(stopped)
 
-    def _rest(self, chunk: Chunk, error: DeadLettersUnwritable) -> None:
+    def _rest(self, partition: str, error: DeadLettersUnwritable) -> None:
         """Stop one partition, not skip what it could not put aside; the others go on."""
-        self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
-        self._source.rest(chunk.partition, REST_S)
-        self._resting.add(chunk.partition)
-        self._store.incident(UNWRITABLE, chunk.partition, str(error))
+        self._source.rest(partition, REST_S)
+        self._resting.add(partition)
+        self._store.incident(UNWRITABLE, partition, str(error))
         self._trouble(error)
 
     def _wait(self, stop: threading.Event, for_s: float) -> None:

@@ -62,38 +62,43 @@ def ingest(
         ),
     ] = None,
     written: Annotated[
-        Format, typer.Option("--format", help="How the events are written; only native is built yet.")
+        Format,
+        typer.Option(
+            "--format",
+            help="How the events are written. CSV must be named; lines of the other three may stand in one file.",
+        ),
     ] = Format.NATIVE,
     into: Annotated[
-        Into, typer.Option("--to", help="Where they go; only database is built yet.")
+        Into, typer.Option("--to", help="Where they go: straight into the windows, or to Kafka's topics.")
     ] = Into.DATABASE,
     out: OutputOption = Output.TABLE,
-) -> None:
+) -> int | None:
     """Send files of events through the pipeline, then judge once.
 
     A file is known by its content: a repeat does nothing, a run that was killed goes on where it was. What is decided
-    is sent by the running service, or by the next one.
+    is sent by the running service, or by the next one. With --to kafka they are produced, for the running consumers.
     """
-    if written is not Format.NATIVE:
-        raise ConfigurationError(
-            f"ingest --format {written.value} is not built yet\n"
-            "write the events as Bellwether's own, one JSON object a line, and leave --format away"
-        )
-    if into is not Into.DATABASE:
-        raise ConfigurationError(
-            f"ingest --to {into.value} is not built yet\nleave --to away: the events go straight into the database"
-        )
     from app.bootstrap import consumer, judge
     from consumers.file import FileSource
     from consumers.pipeline import Totals
+    from consumers.table import CsvSource
 
     _check_readable(files)
+    if into is Into.KAFKA:
+        from app.cli.producing import produce
+
+        return produce(files, CsvSource if written is Format.CSV else FileSource, out)
     everything, damage, partitions = Totals(), list[SourceError](), list[str]()
     began = time.monotonic()
     with opened() as house:
+        if house.settings.kafka and house.settings.dedup != "service":
+            output.note(
+                "ids in files are counted apart from those in Kafka: an event that comes both ways counts twice, "
+                "unless BELLWETHER_DEDUP=service; or send the file with --to kafka"
+            )
         with progress(sum(file.stat().st_size for file in files)) as bar:
             for file in files:
-                source = FileSource(file)
+                source = CsvSource(file) if written is Format.CSV else FileSource(file)
                 partitions.append(source.partition)
                 with contextlib.closing(source):
                     heard = _Heard(bar, source, everything)
@@ -114,6 +119,7 @@ def ingest(
         output.line(service)
     if damage:
         raise damage[0]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,16 +36,54 @@ def upgrade() -> None:
 
 
 @db.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The revision to go back to; base: no tables at all.")],
+    yes: Annotated[bool, typer.Option("--yes", help="What newer tables and columns hold is lost.")] = False,
+) -> None:
+    """Take the schema back, with all that only newer tables hold; for a release older than the schema serves."""
+    from app.database import migrate
+
+    if not yes:
+        raise BellwetherError(
+            "going back drops what newer tables and columns hold\nmake a backup, then say --yes"
+        )
+    with opened(any_schema=True) as house:
+        migrate.downgrade(house.database, revision)
+        output.line(f"{house.database.label}: schema {migrate.current(house.database) or 'none'}")
+
+
+@db.command("check")
+def check_schema() -> int:
+    """Compare the schema, table by table, with what this version works on; exit 1 if it differs."""
+    from app.database import migrate
+
+    with opened(any_schema=True) as house:
+        migrate.check(house.database)
+        found = migrate.differences(house.database)
+        for each in found:
+            output.line(each)
+        if not found:
+            output.line(f"{house.database.label}: schema {migrate.current(house.database)}, no difference")
+        return NO if found else DONE
+
+
+@db.command()
 def current() -> int:
-    """The schema's version; exit 1 if it is not this version's."""
+    """The schema's version; exit 1 if this version does not run on it."""
     from app.database import migrate
 
     with opened(any_schema=True) as house:
         found, wanted = migrate.current(house.database), migrate.head()
-        output.line(
-            f"{found or 'none'}{' (head)' if found == wanted else f', this version works on {wanted}'}"
-        )
-        return DONE if found == wanted else NO
+        if found == wanted:
+            output.line(f"{found} (head)")
+            return DONE
+        output.line(f"{found or 'none'}, this version works on {wanted}")
+        try:
+            migrate.check(house.database)
+        except BellwetherError:
+            return NO
+        output.line(f"a newer version made it, and it serves {wanted} too")
+        return DONE
 
 
 @config.command()
@@ -100,7 +138,8 @@ def health(
 def _own_address(settings: Settings) -> str:
     """Where this machine reaches the service: a wildcard bind answers on loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    port = settings.port if settings.probe_port is None else settings.probe_port
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def doctor(out: OutputOption = Output.TABLE) -> int:
@@ -131,6 +170,10 @@ def _examine(findings: list[dict[str, Any]]) -> None:
     look("bind", lambda: _bind(settings))
 
     look("database", lambda: _database(settings))
+    if settings.kafka:
+        from app.cli.kafka_checks import examine
+
+        examine(settings, look)
 
 
 def _python() -> str:

@@ -45,6 +45,11 @@ def serve(
         database.close()
     if role in {Role.ALL, Role.API}:
         check_port(read)
+    if read.probe_port is not None and read.probe_port == read.port and role in {Role.ALL, Role.API}:
+        raise ConfigurationError(
+            f"BELLWETHER_PROBE_PORT is {read.probe_port}, as BELLWETHER_PORT is\n"
+            "set another, or none: the API answers both probes itself"
+        )
 
     # numpy, FastAPI and the rest: only now that nothing is wrong
     from app.service import serve as run

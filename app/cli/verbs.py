@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from app.cli import accounts, alerts, dead_letters, deliveries, events, keys, operations, rules, service
+from app.cli import (
+    accounts,
+    alerts,
+    dead_letters,
+    deliveries,
+    events,
+    keys,
+    operations,
+    positions,
+    rebuild,
+    rules,
+    service,
+    topics,
+)
 
 RUN = "Run"
 EVENTS = "Events"
@@ -36,6 +49,7 @@ def _everywhere(
 
 app.command(rich_help_panel=RUN)(service.demo)
 app.command(rich_help_panel=RUN)(service.serve)
+operations.db.command()(rebuild.rebuild)
 app.add_typer(operations.db, name="db", rich_help_panel=RUN)
 app.command(rich_help_panel=EVENTS)(events.ingest)
 app.command(rich_help_panel=EVENTS)(events.replay)
@@ -48,6 +62,8 @@ app.add_typer(deliveries.destinations, name="destinations", rich_help_panel=DELI
 app.add_typer(deliveries.app, name="deliveries", rich_help_panel=DELIVERY)
 app.add_typer(keys.app, name="keys", rich_help_panel=OPERATIONS)
 app.add_typer(operations.config, name="config", rich_help_panel=OPERATIONS)
+app.add_typer(positions.app, name="positions", rich_help_panel=OPERATIONS)
+app.add_typer(topics.app, name="topics", rich_help_panel=OPERATIONS)
 app.command(rich_help_panel=OPERATIONS)(operations.doctor)
 app.command(rich_help_panel=OPERATIONS)(operations.health)
 app.command(rich_help_panel=OPERATIONS)(operations.version)

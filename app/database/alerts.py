@@ -1,7 +1,7 @@
-"""Alerts in the database: accounts taken to be judged, alerts and history written with what is to be told.
+"""Alerts in the database: written with their history and what is to be told, in one transaction with the judgement.
 
-On SQLite a writing transaction is alone by itself. On PostgreSQL the rows of the accounts are locked before their marks
-are cleared and their windows read, so that no event can slip in between a reading and the judgement of it.
+Which accounts are judged, and why no two do so at once, is in :mod:`app.database.account_batches`. An alert moves only
+while its account is locked, by a person too: so nobody waits for somebody who waits for him.
 """
 
 from __future__ import annotations
@@ -12,64 +12,27 @@ from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity
 from alerts.delivery import Delivery, Outbox
-from alerts.portfolio import AccountRows
-from alerts.risk import RiskLevel
-from alerts.store import AccountCard, AlertMoved, Batch, Judged, Standing, Waiting
-from app.database.engine import Database
-from app.database.tables import (
-    account,
-    account_window,
-    alert,
-    alert_history,
-    family,
-    position,
-    setting,
-    touched,
+from alerts.store import AccountCard, AlertMoved, Batch, Judged, Waiting
+from app.database.account_batches import (
+    OPEN,
+    AccountBatches,
+    among,
+    held_partitions,
+    not_held,
+    slices,
 )
+from app.database.engine import Database
+from app.database.locks import Lock, alone
+from app.database.tables import account, alert, alert_history, family, setting, touched
+from app.database.upsert import inserting
 
 _BASELINE = "baseline_untold"  # the setting that outlives a run killed before its summary
 _BY_HAND = ""  # the partition of a mark that no partition made: it never waits
-_SLICE = 5_000  # values in one IN list; SQLite takes 32,766
-
-_OPEN = alert.c.status != AlertStatus.RESOLVED
-_SETTLED = and_(
-    alert.c.status == AlertStatus.FIRING,
-    alert.c.false_since.is_(None),
-    alert.c.unknown_since_day.is_(None),
-    alert.c.check_at.is_(None),
-)
-_STANDING = (
-    alert.c.id,
-    alert.c.account_no,
-    alert.c.rule,
-    alert.c.episode,
-    alert.c.severity,
-    (alert.c.status == AlertStatus.FIRING).label("firing"),
-    _SETTLED.label("settled"),
-    alert.c.dismissed,
-)
-_WINDOWS = (account_window.c.profile, account_window.c.days, account_window.c.users)
-_CARD = tuple(account.c[each.name] for each in fields(AccountCard) if each.name != "account_no")
 _WORDS = {"status": AlertStatus, "severity": Severity, "reason": Reason}
 _FIXED = frozenset(
     {"id", "key", "rule", "account_no", "account_id", "label", "episode", "baseline", "evidence"}
@@ -89,9 +52,9 @@ class SqlAlertStore:
     def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
         with self._database.read() as connection:
-            held = _held(connection, self._real_us() - patience_us)
-            due = exists().where(alert.c.check_at <= now, *_not_held(alert.c.account_no, held))
-            marked = exists().where(*_not_held(touched.c.account_no, held)).select_from(touched)
+            held = held_partitions(connection, self._real_us() - patience_us)
+            due = exists().where(alert.c.check_at <= now, *not_held(alert.c.account_no, held))
+            marked = exists().where(*not_held(touched.c.account_no, held)).select_from(touched)
             untold = exists().where(setting.c.key == _BASELINE)
             row = connection.execute(select(marked, due, untold)).one()
         return Waiting(*map(bool, row))
@@ -114,6 +77,7 @@ class SqlAlertTransaction:
         self, connection: Connection, outbox: Outbox[Connection], real_us: Callable[[], int]
     ) -> None:
         self._connection = connection
+        self._accounts = AccountBatches(connection)
         self._outbox = outbox
         self._real_us = real_us
 
@@ -121,36 +85,15 @@ class SqlAlertTransaction:
 
     def touched(self, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Take up to ``limit`` marked accounts that need not wait, and clear their marks."""
-        free = _not_held(touched.c.account_no, _held(self._connection, self._real_us() - patience_us))
-        marked = select(touched.c.account_no).distinct().where(*free)
-        nos = self._numbers(marked.order_by(touched.c.account_no).limit(limit))
-        batch = self._batch(nos, cooling_since)
-        for these in _among(touched.c.account_no, nos):
-            self._connection.execute(delete(touched).where(these))
-        return replace(batch, marked=batch.rows.nos)
+        return self._accounts.marked(limit, self._real_us() - patience_us, cooling_since)
 
     def due(self, now: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come; that of resolved ones is cleared."""
-        free = _not_held(alert.c.account_no, _held(self._connection, self._real_us() - patience_us))
-        ringing = select(alert.c.account_no).distinct().where(alert.c.check_at <= now, *free)
-        nos = self._numbers(ringing.order_by(alert.c.account_no).limit(limit))
-        batch = self._batch(nos, cooling_since)
-        for these in _among(alert.c.account_no, nos):
-            rung = update(alert).where(alert.c.check_at <= now, ~_OPEN, these)
-            self._connection.execute(rung.values(check_at=None))
-        return batch
+        return self._accounts.ringing(now, limit, self._real_us() - patience_us, cooling_since)
 
     def after(self, account_no: int, limit: int, patience_us: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts with numbers above ``account_no``, but for those that wait."""
-        held = _held(self._connection, self._real_us() - patience_us)
-        number = account_window.c.account_no
-        if self._connection.dialect.name != "sqlite":
-            following = select(account.c.no).where(account.c.no > account_no).order_by(account.c.no)
-            self._connection.execute(following.limit(limit).with_for_update())
-        wanted = (
-            select(number, *_WINDOWS).where(number > account_no, *_not_held(number, held)).order_by(number)
-        )
-        return self._as_batch(self._driver_rows(wanted.limit(limit)), cooling_since)
+        return self._accounts.following(account_no, limit, self._real_us() - patience_us, cooling_since)
 
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
@@ -159,11 +102,11 @@ class SqlAlertTransaction:
 
     def cards(self, account_nos: Iterable[int]) -> Mapping[int, AccountCard]:
         """What messages say of these accounts."""
-        return {row[0]: AccountCard(*row) for row in self._of_accounts((account.c.no, *_CARD), account_nos)}
+        return self._accounts.cards(account_nos)
 
     def judge(self, judged: Judged) -> None:
         """Write down that accounts were evaluated, and their risk levels."""
-        for these in _among(account.c.no, judged.nos):
+        for these in among(account.c.no, judged.nos):
             first = func.coalesce(account.c.judged_at, judged.at)
             evaluated = update(account).where(these)
             self._connection.execute(evaluated.values(evaluated_at=judged.at, judged_at=first))
@@ -175,35 +118,42 @@ class SqlAlertTransaction:
 
     def touch(self, account_nos: Iterable[int]) -> None:
         """Mark accounts to be judged, whatever their partitions are up to."""
-        rows = [{"account_no": no, "partition": _BY_HAND} for no in account_nos]
-        if rows:
-            dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
-            self._connection.execute(dialect.insert(touched).on_conflict_do_nothing(), rows)
+        nos = sorted(set(account_nos))
+        if nos:
+            self._accounts.lock(nos)
+            marks = inserting(self._connection, touched).on_conflict_do_nothing()
+            self._connection.execute(marks, [{"account_no": no, "partition": _BY_HAND} for no in nos])
 
     # --- alerts
 
     def alerts(self, ids: Sequence[str]) -> Mapping[str, Alert]:
-        """These alerts by id, whole."""
+        """These alerts by id, whole. From now on nobody else moves them."""
+        for some in slices(ids):
+            self._accounts.lock(
+                self._connection.scalars(select(alert.c.account_no).where(alert.c.id.in_(some)))
+            )
         found = {}
-        for some in _slices(ids):
+        for some in slices(ids):
             for row in self._connection.execute(select(alert).where(alert.c.id.in_(some))):
                 found[row.id] = _alert(row)
         return found
 
     def open_alerts(self, account_no: int) -> Sequence[Alert]:
         """An account's open alerts, whole."""
-        wanted = select(alert).where(alert.c.account_no == account_no, _OPEN).order_by(alert.c.id)
+        wanted = select(alert).where(alert.c.account_no == account_no, OPEN).order_by(alert.c.id)
         return [_alert(row) for row in self._connection.execute(wanted)]
 
     def orphans(self, rules: Sequence[str], limit: int) -> Sequence[Alert]:
         """Up to ``limit`` open alerts of rules that are none of ``rules``."""
-        wanted = select(alert).where(_OPEN, alert.c.rule.not_in(rules)).order_by(alert.c.id).limit(limit)
-        return [_alert(row) for row in self._connection.execute(wanted)]
+        orphaned = and_(OPEN, alert.c.rule.not_in(rules))
+        wanted = select(alert.c.id).where(orphaned).order_by(alert.c.id).limit(limit)
+        found = self.alerts(list(self._connection.scalars(wanted)))
+        return [each for _, each in sorted(found.items()) if each.open]
 
     def last_episodes(self, account_nos: Sequence[int]) -> Mapping[str, int]:
         """The number of the newest episode of each key that the accounts ever had."""
         found: dict[str, int] = {}
-        for these in _among(alert.c.account_no, account_nos):
+        for these in among(alert.c.account_no, account_nos):
             newest = select(alert.c.key, func.max(alert.c.episode)).where(these)
             found.update(
                 (key, number) for key, number in self._connection.execute(newest.group_by(alert.c.key))
@@ -251,134 +201,14 @@ class SqlAlertTransaction:
 
     def baseline(self) -> str | None:
         """What was kept and no summary has told yet."""
-        wanted = select(setting.c.value).where(setting.c.key == _BASELINE).with_for_update()
-        return self._connection.scalar(wanted)
+        alone(self._connection, Lock.BASELINE)
+        return self._connection.scalar(select(setting.c.value).where(setting.c.key == _BASELINE))
 
     def keep_baseline(self, text: str | None) -> None:
         """Keep what the next summary will say; None when it was told."""
         self._connection.execute(delete(setting).where(setting.c.key == _BASELINE))
         if text is not None:
             self._connection.execute(insert(setting).values(key=_BASELINE, value=text))
-
-    # --- reading many accounts
-
-    def _numbers(self, wanted: Any) -> list[int]:
-        """The account numbers of a query, their rows locked where the database locks rows."""
-        nos = list(self._connection.scalars(wanted))
-        if self._connection.dialect.name != "sqlite":
-            for these in _among(account.c.no, nos):
-                lock = select(account.c.no).where(these).order_by(account.c.no)
-                self._connection.execute(lock.with_for_update())
-        return nos
-
-    def _batch(self, nos: Sequence[int], cooling_since: int | None) -> Batch:
-        return self._as_batch(self._of_accounts((account.c.no, *_WINDOWS), nos, windows=True), cooling_since)
-
-    def _as_batch(self, found: Sequence[Sequence[Any]], cooling_since: int | None) -> Batch:
-        numbers, profiles, days, users = zip(*found, strict=True) if found else ((),) * 4
-        levels, judged = self._how_they_stood(numbers)
-
-        def one(column: ColumnElement[Any], *, windows: bool = False) -> list[Any]:
-            wanted = self._of_accounts((account.c.no, column), numbers, windows=windows)
-            return [row[1] for row in wanted]
-
-        rows = AccountRows(
-            nos=numbers,
-            account_ids=_Lazily(lambda: one(account.c.account_id)),
-            profiles=profiles,
-            days=days,
-            users=users,
-            attributes=lambda name: one(account.c[name]),
-            login_maps=lambda: one(account_window.c.login_maps, windows=True),
-        )
-        return Batch(rows, levels, judged, self._standings(numbers, cooling_since))
-
-    def _how_they_stood(self, nos: Sequence[int]) -> tuple[list[str], list[bool]]:
-        """Each account's risk level, and whether it was judged before. Only those that say something are read."""
-        levels, judged = dict.fromkeys(nos, RiskLevel.LOW.value), dict.fromkeys(nos, True)
-        telling = or_(account.c.risk_level != RiskLevel.LOW, account.c.judged_at.is_(None))
-        for these in _among(account.c.no, nos):
-            wanted = select(account.c.no, account.c.risk_level, account.c.judged_at).where(these, telling)
-            for no, level, judged_at in self._driver_rows(wanted):
-                levels[no], judged[no] = level, judged_at is not None
-        return list(levels.values()), list(judged.values())
-
-    def _standings(self, nos: Sequence[int], cooling_since: int | None) -> list[Standing]:
-        wanted = or_(_OPEN, alert.c.dismissed)
-        if cooling_since is not None:
-            wanted = or_(wanted, alert.c.resolved_at > cooling_since)
-        found: list[Standing] = []
-        for these in _among(alert.c.account_no, nos):
-            standing = select(*_STANDING).where(these, wanted)
-            ordered = standing.order_by(alert.c.account_no, alert.c.rule, alert.c.episode)
-            found += map(Standing._make, self._driver_rows(ordered))
-        return found
-
-    def _driver_rows(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
-        """The driver's own tuples: wrapping each row of a sweep would cost as much again as reading it."""
-        result = self._connection.execute(wanted)
-        found = list(result.cursor.fetchall()) if result.cursor is not None else []
-        result.close()
-        return found
-
-    def _of_accounts(
-        self, columns: Sequence[ColumnElement[Any]], nos: Iterable[int], *, windows: bool = False
-    ) -> list[Sequence[Any]]:
-        """Columns of these accounts, in the order of their numbers."""
-        found: list[Sequence[Any]] = []
-        for these in _among(account.c.no, sorted(nos)):
-            query = select(*columns).where(these).order_by(account.c.no)
-            found += self._connection.execute(query.join(account_window) if windows else query).all()
-        return found
-
-
-class _Lazily(Sequence[str]):
-    """Values that only the few accounts that move are asked for."""
-
-    def __init__(self, read: Callable[[], list[str]]) -> None:
-        self._read = read
-        self._values: list[str] | None = None
-
-    def _known(self) -> list[str]:
-        if self._values is None:
-            self._values = self._read()
-        return self._values
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._known()[place]
-
-    def __len__(self) -> int:
-        return len(self._known())
-
-
-def _held(connection: Connection, progress_since: int) -> Sequence[str]:
-    """The partitions that are behind and on their way."""
-    behind = and_(position.c.behind, position.c.updated_at > progress_since)
-    return list(connection.scalars(select(position.c.partition).where(behind)))
-
-
-def _not_held(account_no: ColumnElement[int], held: Sequence[str]) -> list[ColumnElement[bool]]:
-    if not held:
-        return []
-    marks = touched.alias()
-    return [account_no.not_in(select(marks.c.account_no).where(marks.c.partition.in_(held)))]
-
-
-def _among(number: ColumnElement[int], nos: Sequence[int]) -> Iterator[ColumnElement[bool]]:
-    """Conditions, one for each statement, under which ``number`` is one of ``nos``, which are in order.
-
-    A sweep's are mostly all there are from the first to the last, which costs a tenth of naming each.
-    """
-    if nos and nos[-1] - nos[0] + 1 == len(nos):
-        yield number.between(nos[0], nos[-1])
-        return
-    for some in _slices(nos):
-        yield number.in_(some)
-
-
-def _slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _SLICE):
-        yield values[start : start + _SLICE]
 
 
 def _alert(row: Row[Any]) -> Alert:

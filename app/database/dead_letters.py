@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database import journal
 from app.database.tables import counter, dead_letter
-from consumers.decode import Rejection, decode
+from app.database.upsert import inserting
+from consumers.decode import decode
+from consumers.events import Event
+from consumers.rejection import Rejection
 
 INTAKE = "intake"  # the partition of what HTTP refused: numbered here, as it has no offset of its own
 
@@ -42,8 +44,30 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which to send through again: at most ``limit`` with an id above ``after``, the oldest first.
+
+    ``ids`` names some, ``reason`` takes those with one of the reasons, neither takes all.
+    """
+
+    ids: Sequence[int] | None = None
+    reason: Sequence[str] = ()
+    after: int = 0
+    limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Some that wait, decoded again: what is good by its id, what is still bad, where to go on (None: at the end)."""
+
+    good: dict[int, tuple[Event, bytes]]
+    bad: list[tuple[int, Rejection]]
+    next_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay did: how many went to the journal, which are still bad, and where to go on (None: at the end)."""
+    """What a replay did: how many went through again, which are still bad, and where to go on (None: at the end)."""
 
     replayed: int
     still_bad: Sequence[tuple[int, Rejection]]
@@ -107,54 +131,47 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
-def replay(
-    connection: Connection,
-    *,
-    now: int,
-    ids: Sequence[int] | None = None,
-    reason: Sequence[str] = (),
-    after: int = 0,
-    limit: int = 1_000,
-) -> Replay:
-    """Send at most ``limit`` waiting records with an id above ``after`` through again, oldest first.
-
-    What decodes now goes to the journal and is marked replayed; what is still bad waits on with its new reason. ``ids``
-    names some, ``reason`` takes those with one of the reasons, neither takes all.
-    """
-    wanted = (
+def judge(connection: Connection, wanted: Wanted, now: int, *, lock: bool = True) -> Judged:
+    """Decode the waiting records that are ``wanted`` as of ``now``; ``lock`` them where the database locks rows."""
+    query = (
         select(dead_letter.c.id, dead_letter.c.body)
-        .where(dead_letter.c.status == "waiting", dead_letter.c.id > after)
+        .where(dead_letter.c.status == "waiting", dead_letter.c.id > wanted.after)
         .order_by(dead_letter.c.id)
-        .limit(limit)
-        .with_for_update()
+        .limit(wanted.limit)
     )
-    if ids is not None:
-        wanted = wanted.where(dead_letter.c.id.in_(ids))
-    if reason:
-        wanted = wanted.where(dead_letter.c.reason.in_(reason))
-    rows = connection.execute(wanted).all()
-    good: list[tuple[int, bytes]] = []
-    bad: list[tuple[int, Rejection]] = []
+    if lock:
+        query = query.with_for_update()
+    if wanted.ids is not None:
+        query = query.where(dead_letter.c.id.in_(wanted.ids))
+    if wanted.reason:
+        query = query.where(dead_letter.c.reason.in_(wanted.reason))
+    rows = connection.execute(query).all()
+    judged = Judged({}, [], rows[-1].id if len(rows) == wanted.limit else None)
     for row in rows:
         decoded = decode(row.body, now)
         if isinstance(decoded, Rejection):
-            bad.append((row.id, decoded))
+            judged.bad.append((row.id, decoded))
         else:
-            good.append((row.id, row.body))
-    journal.append(connection, [body for _, body in good], sender="dead-letters", received_at=now)
+            judged.good[row.id] = (decoded, row.body)
+    return judged
+
+
+def settle(connection: Connection, judged: Judged, replayed_at: int) -> Replay:
+    """Mark what is good as replayed, now that it is durable elsewhere; what is bad waits on with its new reason."""
+    good = list(judged.good)
     for start in range(0, len(good), 500):
         connection.execute(
             update(dead_letter)
-            .where(dead_letter.c.id.in_([id_ for id_, _ in good[start : start + 500]]))
-            .values(status="replayed", replayed_at=now)
+            .where(dead_letter.c.id.in_(good[start : start + 500]))
+            .values(status="replayed", replayed_at=replayed_at)
         )
-    for id_, rejection in bad:
+    for id_, rejection in judged.bad:
         connection.execute(
             update(dead_letter)
             .where(dead_letter.c.id == id_)
             .values(reason=str(rejection.reason), detail=rejection.detail[:1024])
         )
-    return Replay(len(good), bad, rows[-1].id if len(rows) == limit else None)
+    return Replay(len(good), judged.bad, judged.next_after)
 
 
 def prune(connection: Connection, *, received_before: int, limit: int = 1_000) -> int:
@@ -166,8 +183,7 @@ def prune(connection: Connection, *, received_before: int, limit: int = 1_000) -
 
 def _count(connection: Connection, totals: Counter[str]) -> None:
     """Add to the running totals, sorted so that two writers cannot wait for each other."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(counter)
+    statement = inserting(connection, counter)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["name"], set_={"value": counter.c.value + statement.excluded.value}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.tables import idempotency
+from app.database.upsert import inserting
 
 TAKE_OVER_AFTER_US = 60_000_000
 KEPT_US = 24 * 3_600 * 1_000_000
@@ -47,24 +47,24 @@ def request_key(caller_id: str, method: str, path: str, key: str) -> str:
 def claim(connection: Connection, key: str, body: bytes, *, now: int) -> Claim | Answer:
     """Reserve ``key`` for this body, or say why not. Needs a writing transaction."""
     body_digest = hashlib.sha256(body).hexdigest()
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     reserved = connection.execute(
-        dialect.insert(idempotency)
+        inserting(connection, idempotency)
         .values(key=key, body_digest=body_digest, status=_PENDING, response="", created_at=now)
         .on_conflict_do_nothing(index_elements=["key"])
     )
     if reserved.rowcount == 1:
         return Claim.OURS
-    row = connection.execute(select(idempotency).where(idempotency.c.key == key).with_for_update()).one()
-    if row.created_at < now - KEPT_US:
+    row = connection.execute(select(idempotency).where(idempotency.c.key == key).with_for_update()).first()
+    if row is None:
+        return Claim.BUSY  # given back between the two statements: the same request may try again
+    same, pending = row.body_digest == body_digest, row.status == _PENDING
+    forgotten = row.created_at < now - KEPT_US
+    abandoned = same and pending and row.created_at <= now - TAKE_OVER_AFTER_US
+    if forgotten or abandoned:
         return _take_over(connection, key, body_digest, now)
-    if row.body_digest != body_digest:
+    if not same:
         return Claim.CONFLICT
-    if row.status != _PENDING:
-        return Answer(row.status, row.response)
-    if row.created_at <= now - TAKE_OVER_AFTER_US:
-        return _take_over(connection, key, body_digest, now)
-    return Claim.BUSY
+    return Claim.BUSY if pending else Answer(row.status, row.response)
 
 
 def complete(connection: Connection, key: str, answer: Answer) -> None:

@@ -1,6 +1,6 @@
 """What a partition met that a person must know of: events lost to retention, a log that is not the one it was.
 
-``gap`` is over when it is written down; the others stay open until the partition goes on.
+``gap`` and ``corrupt`` are over when they are written down; the others stay open until the partition goes on.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
+from app.database.locks import Lock, alone
 from app.database.tables import incident
 from consumers.source import Chunk
 
 GAP = "gap"
+CORRUPT = "corrupt"
+KINDS = (GAP, "recreated", "truncated", "corrupt", "dead_letters_unwritable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ def open_one(connection: Connection, kind: str, subject: str, detail: str, now: 
     known = select(incident.c.id).where(
         incident.c.kind == kind, incident.c.subject == subject, incident.c.closed_at.is_(None)
     )
+    alone(connection, Lock.INCIDENT)
     if connection.scalar(known) is not None:
         return False
     connection.execute(
@@ -53,11 +57,17 @@ def gap(connection: Connection, chunk: Chunk, now: int) -> None:
         f"{chunk.lost} offsets from {chunk.start} on were gone before they were read"
         ": retention is shorter than the lag was"
     )
-    connection.execute(
-        insert(incident).values(
-            kind=GAP, subject=chunk.partition, detail=detail, opened_at=now, closed_at=now
-        )
-    )
+    _over(connection, GAP, chunk.partition, detail, now)
+
+
+def damage(connection: Connection, chunk: Chunk, now: int) -> None:
+    """Write down that some offsets of the log cannot be read by anybody."""
+    _over(connection, CORRUPT, chunk.partition, chunk.damaged, now)
+
+
+def _over(connection: Connection, kind: str, subject: str, detail: str, now: int) -> None:
+    values = {"kind": kind, "subject": subject, "detail": detail[:1024], "opened_at": now, "closed_at": now}
+    connection.execute(insert(incident).values(values))
 
 
 def going_on(connection: Connection) -> Sequence[Incident]:

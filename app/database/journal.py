@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select
 
 from app.database.engine import Database
+from app.database.locks import Lock, alone
 from app.database.tables import journal
 from consumers.errors import SourceError
 from consumers.source import Chunk, Position, SteadySource
@@ -21,8 +22,6 @@ PARTITION = "journal"
 
 # A process that only consumes hears no bell of the process that takes events in: it looks this often instead.
 LOOK_EVERY_S = 0.25
-
-_APPEND_LOCK = 0x62656C6C  # PostgreSQL's advisory lock of those who append
 
 
 def append(connection: Connection, bodies: Sequence[bytes], *, sender: str, received_at: int) -> None:
@@ -42,8 +41,7 @@ def lock_order(connection: Connection) -> None:
     PostgreSQL gives offsets when a row is written, not when it commits: without this a reader could pass an offset that
     is still to appear. On SQLite a writing transaction is alone anyway.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_APPEND_LOCK)))
+    alone(connection, Lock.JOURNAL)
 
 
 def end(connection: Connection) -> int:

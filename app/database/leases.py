@@ -11,10 +11,10 @@ import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.engine import Database
 from app.database.tables import lease
+from app.database.upsert import inserting
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ class SqlLeases:
             if connection.scalar(select(lease.c.name).where(*theirs)):
                 return None  # without asking for the right to write: whoever waits for a lease asks often
         with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            statement = dialect.insert(lease).values(name=name, holder=holder, until=until)
+            statement = inserting(connection, lease).values(name=name, holder=holder, until=until)
             taken = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"],

@@ -9,34 +9,64 @@ from __future__ import annotations
 import io
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, column, inspect, select, table
 
 from app.database.engine import Database
+from app.database.locks import Lock, alone
+from app.database.tables import metadata, setting
 from consumers.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _version = table("alembic_version", column("version_num"))
+_SERVES = (
+    "schema_serves"  # migrations/serving.py writes it: the oldest revision whose code runs on the schema
+)
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Migrate up to ``revision`` in one transaction: all of it or nothing. Raises StorageError."""
+    """Migrate up to ``revision`` in one transaction: all of it or nothing. Raises StorageError.
+
+    Of two at once the second waits, and then finds nothing to do. A newer schema that serves this version stays.
+    """
     from alembic import command
 
-    _refuse_newer(database, current(database))
+    if _newer(database, current(database)):
+        return
     with database.write() as connection:
+        _alone(connection)
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
-    """Migrate down to ``revision`` (``base``: empty) in one transaction; what newer tables held is lost."""
+    """Migrate down to ``revision`` (``base``: empty) in one transaction; what newer tables held is lost.
+
+    Raises ConfigurationError for a revision that is not known here.
+    """
     from alembic import command
 
+    if revision not in {"base", *revisions()}:
+        raise ConfigurationError(f"there is no revision {revision}\nknown are: base {' '.join(revisions())}")
     with database.write() as connection:
+        _alone(connection)
         command.downgrade(_config(connection), revision)
+
+
+def _alone(connection: Connection) -> None:
+    """One migration at a time; on SQLite a writing transaction is alone anyway.
+
+    The other one is waited for however long it takes; a table that somebody reads only as long as for any lock, because
+    behind a change that waits everybody else waits too.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    wait = connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    alone(connection, Lock.MIGRATION)
+    connection.exec_driver_sql("SELECT set_config('lock_timeout', %s, true)", (wait,))
 
 
 def current(database: Database) -> str | None:
@@ -50,7 +80,7 @@ def current(database: Database) -> str | None:
 
 
 def head() -> str:
-    """The revision that this version of the code works on."""
+    """The revision that this version of the code was written for."""
     return revisions()[-1]
 
 
@@ -63,16 +93,41 @@ def revisions() -> list[str]:
 
 
 def check(database: Database) -> None:
-    """Raises ConfigurationError unless the schema is exactly :func:`head`."""
+    """Raises ConfigurationError unless the schema is :func:`head`, or a newer one that says it serves this version."""
     found = current(database)
     if found == head():
         return
     if found is None:
         raise ConfigurationError(f"{database.label} has no schema yet\nrun: bellwether db upgrade")
-    _refuse_newer(database, found)
+    if _newer(database, found):
+        return
     raise ConfigurationError(
         f"{database.label} has schema {found}, this version works on {head()}\nrun: bellwether db upgrade"
     )
+
+
+def differences(database: Database) -> list[str]:
+    """In what the schema differs from the tables of the code, as Alembic sees it; nothing is as it should be."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    # As text: PostgreSQL's catalogues have types without a binary form.
+    looking = Database(database.url.render_as_string(hide_password=False), binary=False)
+    try:
+        with looking.read() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            return [_difference(each) for each in compare_metadata(context, metadata)]
+    finally:
+        looking.close()
+
+
+def _difference(found: Any) -> str:
+    """One of Alembic's tuples in a line: what it would do, and to what."""
+    if isinstance(found, list):  # changes of one column
+        return "; ".join(map(_difference, found))
+    what, *where = found
+    named = [str(getattr(each, "name", each)) for each in where if each is not None]
+    return f"{what.replace('_', ' ')} {' '.join(named[:4])}"
 
 
 def statements(dialect: str) -> str:
@@ -87,12 +142,19 @@ def statements(dialect: str) -> str:
     return written.getvalue()
 
 
-def _refuse_newer(database: Database, found: str | None) -> None:
-    if found is not None and found not in revisions():
-        raise ConfigurationError(
-            f"{database.label} has schema {found}, which a newer version made\n"
-            "install that version, or name another database"
-        )
+def _newer(database: Database, found: str | None) -> bool:
+    """Whether a newer version made the schema. Raises ConfigurationError if it does not serve this one."""
+    if found is None or found in revisions():
+        return False
+    wanted = select(setting.c.value).where(setting.c.key == _SERVES)
+    with database.read() as connection:
+        oldest = connection.scalar(wanted)
+    if oldest in revisions():
+        return True
+    raise ConfigurationError(
+        f"{database.label} has schema {found}, which a newer version made\n"
+        "install that version, or name another database"
+    )
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -12,7 +12,6 @@ from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from alerts.delivery import (
     PACES_US,
@@ -28,6 +27,7 @@ from alerts.delivery import (
 )
 from app.database.engine import Database
 from app.database.tables import delivery, delivery_attempt, destination
+from app.database.upsert import inserting
 
 
 class SqlOutbox:
@@ -42,8 +42,7 @@ class SqlOutbox:
         """Write deliveries within the transaction that moved their alert; known webhook ids are left alone."""
         if not deliveries:
             return
-        dialect = postgresql if unit.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(delivery).on_conflict_do_nothing(
+        statement = inserting(unit, delivery).on_conflict_do_nothing(
             index_elements=["destination", "webhook_id"]
         )
         unit.execute(statement, [_values(each) for each in deliveries])
@@ -85,6 +84,7 @@ class SqlOutbox:
     def settle(self, claimed: Delivery, verdict: Verdict, outcome: Outcome, now: int) -> bool:
         """Write down an attempt and what follows from it; False, and nothing written, if the lease went elsewhere."""
         with self._database.write() as connection:
+            kind = connection.scalar(_kind(claimed.destination))
             settled = connection.execute(
                 update(delivery)
                 .where(
@@ -106,15 +106,14 @@ class SqlOutbox:
             if settled.rowcount != 1:
                 return False
             _log(connection, claimed.id, verdict, outcome, now)
-            self._hold(connection, claimed.destination, verdict, now)
+            self._hold(connection, claimed.destination, kind or "", verdict, now)
         return True
 
-    def _hold(self, connection: Connection, name: str, verdict: Verdict, now: int) -> None:
+    def _hold(self, connection: Connection, name: str, kind: str, verdict: Verdict, now: int) -> None:
         """Leave the destination alone for as long as it asked, and as its kind wants between two messages."""
         if verdict.decision is Decision.DISABLED:
             _set_destination(connection, name, now, status=DestinationStatus.DISABLED, reason=verdict.reason)
-        kind = connection.scalar(select(destination.c.kind).where(destination.c.name == name))
-        pace_us = self._paces_us.get(kind or "", 0)
+        pace_us = self._paces_us.get(kind, 0)
         until = max(verdict.hold_until or 0, now + pace_us if pace_us else 0)
         connection.execute(
             update(destination)
@@ -144,7 +143,7 @@ class SqlOutbox:
         """
         with self._database.write() as connection:
             known = {row.name: row for row in connection.execute(select(destination))}
-            for name, kind in configured.items():
+            for name, kind in sorted(configured.items()):
                 row = known.get(name)
                 if row is None:
                     values = {
@@ -153,14 +152,15 @@ class SqlOutbox:
                         "status": DestinationStatus.ENABLED,
                         "updated_at": now,
                     }
-                    connection.execute(insert(destination).values(values))
+                    first = inserting(connection, destination).values(values)
+                    connection.execute(first.on_conflict_do_nothing())  # another process may start just now
                 elif row.status == DestinationStatus.REMOVED or row.kind != kind:
                     status = (
                         row.status if row.status == DestinationStatus.DISABLED else DestinationStatus.ENABLED
                     )
                     reason = row.reason if status == DestinationStatus.DISABLED else ""
                     _set_destination(connection, name, now, kind=kind, status=status, reason=reason)
-            for name in known.keys() - configured.keys():
+            for name in sorted(known.keys() - configured.keys()):
                 if known[name].status != DestinationStatus.REMOVED:
                     _set_destination(connection, name, now, status=DestinationStatus.REMOVED)
 
@@ -197,6 +197,11 @@ def _open_destinations(now: int, only: Collection[str] | None) -> Select[str, st
     if only is not None:
         query = query.where(destination.c.name.in_(only))
     return query.with_for_update(skip_locked=True)
+
+
+def _kind(name: str) -> Select[str]:
+    """A destination's kind, its row locked: as a claim does, the destination first, then its deliveries."""
+    return select(destination.c.kind).where(destination.c.name == name).with_for_update()
 
 
 def _queued(now: int) -> ColumnElement[bool]:

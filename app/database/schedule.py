@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.database.engine import Database
 from app.database.tables import schedule, setting
+from app.database.upsert import inserting
 
 DAY_CLOSE = "day-close"
 _RULES_VERSION = "rules_version"
@@ -41,8 +41,7 @@ class SqlSchedule:
         False, and nothing written, if it or a later one already was.
         """
         with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            statement = dialect.insert(schedule).values(
+            statement = inserting(connection, schedule).values(
                 name=DAY_CLOSE, closed_day=day, closed_at=closed_at, due_at=next_due_at
             )
             written = connection.execute(
@@ -62,8 +61,7 @@ class SqlSchedule:
     def judged_by(self, rules_version: str) -> None:
         """Write down that every account was judged by this configuration."""
         with self._database.write() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            statement = dialect.insert(setting).values(key=_RULES_VERSION, value=rules_version)
+            statement = inserting(connection, setting).values(key=_RULES_VERSION, value=rules_version)
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["key"], set_={"value": rules_version})
             )

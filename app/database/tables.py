@@ -331,6 +331,16 @@ idempotency = Table(
     comment="Answers to writes that carried an Idempotency-Key",
 )
 
+process = Table(
+    "process",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=False, server_default=""),
+    comment="Processes that run, by what each says of itself every few seconds: a dead consumer reports no lag",
+)
+
 lease = Table(
     "lease",
     metadata,

@@ -1,13 +1,8 @@
-"""Windows and positions in SQLite: one statement per table and batch, on the driver's own cursor.
-
-Core with one dict per row costs twice as much as the driver's executemany; this is the one place where that counts.
-"""
+"""Windows and positions in the database: a batch is one transaction, and its statements are few."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,73 +12,38 @@ from sqlalchemy import Connection, select, update
 from app.clock import Clock
 from app.database import incidents
 from app.database.engine import Database
+from app.database.known_ids import KnownIds
 from app.database.tables import position
+from app.database.window_statements import Put, WindowStatements
+from app.database.window_statements_postgresql import PostgresqlStatements
+from app.database.window_statements_sqlite import SqliteStatements
 from consumers.dedup import Segment
 from consumers.errors import LostPosition
 from consumers.facts import ATTRIBUTES, Profile
 from consumers.source import Chunk, Position
-from consumers.state import AccountState, decode_ids, encode_ids
+from consumers.state import AccountState, encode_ids
 from consumers.store import Rejected
 from consumers.windows import NEVER, DayCounts, UserIds, Users
 
-_LOAD = """
-SELECT a.no, a.account_id, w.profile, w.days, w.users, w.login_maps, d.user_ids, d.features, d.facts
-FROM json_each(?) AS wanted
-JOIN account AS a ON a.account_id = wanted.value
-JOIN account_window AS w ON w.account_no = a.no
-JOIN account_detail AS d ON d.account_no = a.no
+_ADVANCE = """
+UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?
+WHERE partition = ? AND next = ?
 """
-_SAVE_WINDOW = """
-INSERT INTO account_window (account_no, profile, days, users, login_maps) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (account_no) DO UPDATE SET
-  profile = excluded.profile, days = excluded.days, users = excluded.users, login_maps = excluded.login_maps
+_BEGIN = """
+INSERT INTO position (partition, next, "end", behind, origin, log, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
 """
-_SAVE_DETAIL = """
-INSERT INTO account_detail (account_no, user_ids, features, facts) VALUES (?, ?, ?, ?)
-ON CONFLICT (account_no) DO UPDATE SET
-  user_ids = excluded.user_ids, features = excluded.features, facts = excluded.facts
+# The one that is known comes too, but for its blobs: were it gone, the lane was made anew.
+_SEGMENTS = """
+SELECT seq, newest_day, CASE WHEN seq > ? THEN ids END, CASE WHEN seq > ? THEN prints END
+FROM seen_segment WHERE lane = ? AND seq >= ? ORDER BY seq
 """
-_DIRECTORY = (*ATTRIBUTES, "currency", "term_months", "renewal_day", "mrr_cents")
-_SAVE_DIRECTORY = f"UPDATE account SET {', '.join(f'{name} = ?' for name in _DIRECTORY)} WHERE no = ?"  # noqa: S608 - names are ours
-_REJECT = """
-INSERT INTO dead_letter (partition, "offset", reason, detail, origin, body, received_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING
-"""
+_LAST_SEGMENT = "SELECT COALESCE(MAX(seq), 0) FROM seen_segment WHERE lane = ?"
+_DROP_SEGMENTS = "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?"
+_SEGMENT = "INSERT INTO seen_segment (lane, seq, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?)"
+_FAMILIES = "SELECT name, first_day FROM family"
 _CLOCK = Clock()
 _BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
-
-
-class _KnownIds:
-    """Decoded user ids of accounts seen lately: a batch decodes only those that another process has changed.
-
-    An entry is taken out while a transaction works on it, and comes back only with its commit; it is used again only
-    if the stored blob is still what it stands for. Thread-safe.
-    """
-
-    def __init__(self, most: int = 1_000_000) -> None:
-        """``most``: user ids kept over all accounts, about 150 bytes each."""
-        self._most = most
-        self._kept = 0
-        self._entries: dict[int | None, tuple[bytes, UserIds]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, no: int, blob: bytes) -> UserIds:
-        """The ids that ``blob`` holds."""
-        with self._lock:
-            entry = self._entries.pop(no, None)
-            if entry is not None:
-                self._kept -= len(entry[1])
-        return entry[1] if entry is not None and entry[0] == blob else UserIds(decode_ids(blob))
-
-    def keep(self, stored: Mapping[int | None, tuple[bytes, UserIds]]) -> None:
-        """Keep what a committed transaction has stored, for the next batch."""
-        with self._lock:
-            if self._kept > self._most:
-                self._entries.clear()
-                self._kept = 0
-            for no, entry in stored.items():
-                self._kept += len(entry[1])
-                self._entries[no] = entry
 
 
 class SqlWindowStore:
@@ -93,7 +53,7 @@ class SqlWindowStore:
         """``real_us`` dates positions and dead letters: retention and patience go by the real clock."""
         self._database = database
         self._real_us = real_us
-        self._known = _KnownIds()
+        self._known = KnownIds()
 
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
         """How far each of ``partitions`` was handled; those that were never read are left out."""
@@ -122,7 +82,8 @@ class SqlWindowStore:
     def transaction(self) -> Iterator[SqlWindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""
         with self._database.write() as connection:
-            work = SqlWindowTransaction(connection, self._known, self._real_us())
+            speak = SqliteStatements if self._database.sqlite else PostgresqlStatements
+            work = SqlWindowTransaction(connection, speak(connection), self._known, self._real_us())
             yield work
         self._known.keep(work.stored)
 
@@ -130,9 +91,12 @@ class SqlWindowStore:
 class SqlWindowTransaction:
     """Implements ``consumers.store.WindowTransaction`` on one connection."""
 
-    def __init__(self, connection: Connection, known: _KnownIds, now: int) -> None:
+    def __init__(
+        self, connection: Connection, statements: WindowStatements, known: KnownIds, now: int
+    ) -> None:
         """``now`` is the real time."""
         self._connection = connection
+        self._statements = statements
         self._known = known
         self._now = now
         self.stored: dict[int | None, tuple[bytes, UserIds]] = {}
@@ -142,37 +106,23 @@ class SqlWindowTransaction:
 
     def advance(self, chunk: Chunk, origin: str) -> None:
         """Compare-and-set the partition's position, or begin it; a rival who was first raises LostPosition."""
-        moved = self._run(
-            'UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?'
-            " WHERE partition = ? AND next = ?",
-            (
-                chunk.next,
-                chunk.end,
-                chunk.behind,
-                origin,
-                chunk.log,
-                self._now,
-                chunk.partition,
-                chunk.start,
-            ),
-        ).rowcount
-        if not moved:
-            moved = self._run(
-                'INSERT INTO position (partition, next, "end", behind, origin, log, updated_at)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (chunk.partition, chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now),
-            ).rowcount
+        reached = (chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now)
+        moved = self._statements.run(_ADVANCE, (*reached, chunk.partition, chunk.start)).rowcount
+        if not moved and not chunk.resumes:
+            moved = self._statements.run(_BEGIN, (chunk.partition, *reached)).rowcount
         if not moved:
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
         if chunk.lost:
             incidents.gap(self._connection, chunk, self._now)
+        if chunk.damaged:
+            incidents.damage(self._connection, chunk, self._now)
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]]:
-        """Segments of ``lane`` numbered above ``after``, oldest first."""
-        rows = self._run(
-            "SELECT seq, newest_day, ids, prints FROM seen_segment WHERE lane = ? AND seq > ? ORDER BY seq",
-            (lane, after),
-        )
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+        """Segments of ``lane`` above ``after``, oldest first, None if that one is gone; the lane is ours now."""
+        self._statements.hold_lane(lane)
+        rows = self._statements.run(_SEGMENTS, (after, after, lane, after)).all()
+        if after and (not rows or rows.pop(0)[0] != after):
+            return None
         return [
             (
                 seq,
@@ -183,24 +133,21 @@ class SqlWindowTransaction:
 
     def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
         """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
-        last = self._run(
-            "SELECT COALESCE(MAX(seq), 0) FROM seen_segment WHERE lane = ?", (lane,)
-        ).scalar_one()
-        self._run(
-            "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?",
-            (lane, expired_before, last),
-        )
-        self._run(
-            "INSERT INTO seen_segment (lane, seq, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?)",
+        self._statements.hold_lane(lane)
+        last = int(self._statements.run(_LAST_SEGMENT, (lane,)).scalar_one())
+        self._statements.run(_DROP_SEGMENTS, (lane, expired_before, last))
+        self._statements.run(
+            _SEGMENT,
             (lane, last + 1, segment.newest_day, segment.ids.tobytes(), segment.prints.tobytes()),
         )
-        return int(last) + 1
+        return last + 1
 
     def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
-        """Those of the accounts that are known. The write lock is held since BEGIN IMMEDIATE."""
+        """Those of the accounts that are known; nobody else changes any of ``account_ids`` before the end."""
         states = {}
-        rows = self._run(_LOAD, (json.dumps(list(account_ids)),))
-        for no, account_id, profile, days, users, login_maps, ids, usage, facts in rows:
+        for no, account_id, profile, days, users, login_maps, ids, usage, facts in self._statements.find(
+            account_ids
+        ):
             known = Profile.load(profile)
             states[account_id] = AccountState(
                 account_id=account_id,
@@ -218,77 +165,68 @@ class SqlWindowTransaction:
 
     def save(self, accounts: Iterable[AccountState]) -> None:
         """Write changed accounts back; new ones get their number."""
-        accounts = list(accounts)
-        self._number([account for account in accounts if account.no is None])
+        known: list[AccountState] = []
+        new: list[AccountState] = []
+        for account in accounts:
+            (known if account.no in self._loaded else new).append(account)
+        self._number(new)
+        accounts = [*known, *new]
         for account in accounts:
             ids = account.users.known
             blob = self._loaded.get(account.no)
-            self.stored[account.no] = (
-                encode_ids(ids.ids) if account.new_users or blob is None else blob,
-                ids,
-            )
-        self._many(
-            _SAVE_WINDOW,
+            kept = encode_ids(ids.ids) if account.new_users or blob is None else blob
+            self.stored[account.no] = (kept, ids)
+        put = self._statements.put
+        put(Put.WINDOW, [_window(each) for each in known])
+        put(Put.NEW_WINDOW, [_window(each) for each in new])
+        put(Put.DETAIL, [self._detail(each) for each in known if each.detail_changed])
+        put(Put.NEW_DETAIL, [self._detail(each) for each in new if each.detail_changed])
+        put(
+            Put.DAYS,
             [
-                (a.no, a.profile.blob(), a.days.blob(), a.users.cells, a.users.login_maps.tobytes())
-                for a in accounts
-            ],
-        )
-        self._many(
-            _SAVE_DETAIL,
-            [(a.no, self.stored[a.no][0], a.usage_blob, a.facts_blob) for a in accounts if a.detail_changed],
-        )
-        self._many(
-            "UPDATE account SET first_day = ?, last_day = ? WHERE no = ?",
-            [
-                (*days, a.no)
-                for a in accounts
-                if (days := (a.profile.first_day, a.profile.last_day)) != self._days_before.get(a.account_id)
+                (*days, each.no)
+                for each in accounts
+                if (days := (each.profile.first_day, each.profile.last_day))
+                != self._days_before.get(each.account_id)
                 and days[1] != NEVER
             ],
         )
-        self._many(_SAVE_DIRECTORY, [(*_directory(a), a.no) for a in accounts if a.news is not None])
+        put(Put.DIRECTORY, [(*_directory(each), each.no) for each in accounts if each.news is not None])
+
+    def _detail(self, account: AccountState) -> tuple[Any, ...]:
+        return (account.no, self.stored[account.no][0], account.usage_blob, account.facts_blob)
 
     def _number(self, new: Sequence[AccountState]) -> None:
         if not new:
             return
-        self._many(
-            "INSERT INTO account (account_id) VALUES (?) ON CONFLICT DO NOTHING",
-            [(account.account_id,) for account in new],
-        )
-        wanted = json.dumps([account.account_id for account in new])
-        rows = self._run(
-            "SELECT a.account_id, a.no FROM json_each(?) AS wanted JOIN account AS a ON a.account_id = wanted.value",
-            (wanted,),
-        )
-        self._numbers.update((account_id, no) for account_id, no in rows)
+        self._numbers.update(self._statements.number([account.account_id for account in new]))
         for account in new:
             account.no = self._numbers[account.account_id]
 
     def fed(self, first_days: Mapping[str, int]) -> None:
-        """Lower the first day of each family of events to the one given, if that is earlier."""
-        self._many(
-            "INSERT INTO family (name, first_day) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET first_day = min(first_day, excluded.first_day)",
-            list(first_days.items()),
-        )
+        """Lower the first day of each family of events to the one given, if that is earlier.
+
+        What is as early already is not written: every batch feeds the same few rows.
+        """
+        known: dict[str, int] = dict(self._statements.run(_FAMILIES, ()).all())
+        lower = {name: day for name, day in first_days.items() if day < known.get(name, day + 1)}
+        self._statements.put(Put.FAMILY, sorted(lower.items()))
 
     def touch(self, account_ids: Sequence[str], partition: str) -> None:
         """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
-        self._many(
-            "INSERT INTO touched (account_no, partition) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            [(self._numbers[account_id], partition) for account_id in account_ids],
+        self._statements.put(
+            Put.TOUCHED, [(self._numbers[account_id], partition) for account_id in account_ids]
         )
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records as dead letters, each once per partition and offset."""
-        self._many(
-            _REJECT,
+        self._statements.put(
+            Put.DEAD_LETTER,
             [
                 (
                     chunk.partition,
                     item.offset,
-                    item.rejection.reason,
+                    str(item.rejection.reason),
                     item.rejection.detail,
                     f"{origin} {item.offset}"[:1024],
                     item.body[:_BODY_KEPT],
@@ -299,23 +237,23 @@ class SqlWindowTransaction:
         )
 
     def count(self, totals: Mapping[str, int]) -> None:
-        """Add to the running totals."""
-        self._many(
-            "INSERT INTO counter (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            list(totals.items()),
-        )
+        """Add to the running totals, by name: two who count at once then never wait for each other in a circle."""
+        self._statements.put(Put.COUNTER, sorted(totals.items()))
 
-    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        return self._connection.exec_driver_sql(statement, values)
 
-    def _many(self, statement: str, rows: list[Any]) -> None:
-        if rows:
-            self._connection.exec_driver_sql(statement, rows)
+def _window(account: AccountState) -> tuple[Any, ...]:
+    users = account.users
+    return (
+        account.no,
+        account.profile.blob(),
+        account.days.blob(),
+        bytes(users.cells),
+        users.login_maps.tobytes(),
+    )
 
 
 def _directory(account: AccountState) -> tuple[Any, ...]:
-    """The columns of ``_DIRECTORY``, as the account's facts say."""
+    """The columns of ``DIRECTORY``, as the account's facts say."""
     assert account.news is not None
     profile = account.profile
     attributes = account.news.attributes

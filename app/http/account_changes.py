@@ -10,18 +10,20 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from msgspec.structs import fields
 from pydantic import Field
-from sqlalchemy import Connection
 
 from alerts.rules.nearest import unknown
-from app.database import journal
+from app.database.idempotency import Answer as Stored
+from app.database.idempotency import Claim
 from app.database.keys import Scope
 from app.http.gate import Asking, needs
 from app.http.instants import instant
-from app.http.once import OnceEach
+from app.http.once import OnceEach, told_before
 from app.http.pages import AccountId, Answer, Using
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
-from consumers.decode import Rejection, decode
+from app.http.problems import IDEMPOTENT, TAKES_EVENTS, WITH_A_BODY, Code, Problem, responses
+from app.intake import Taken
+from consumers.decode import decode
 from consumers.events import AccountChange
+from consumers.rejection import Rejection
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 _SOURCE = "api"
@@ -74,7 +76,7 @@ async def _change(request: Request) -> dict[str, Any]:
     summary="Say how an account is from now on",
     dependencies=_write["dependencies"],
     openapi_extra={**_write["openapi_extra"], **_BODY},
-    responses=responses(*WITH_A_BODY, *IDEMPOTENT, Code.INVALID_REQUEST),
+    responses=responses(*WITH_A_BODY, *IDEMPOTENT, *TAKES_EVENTS, Code.INVALID_REQUEST),
 )
 def change_account(
     services: Using,
@@ -102,13 +104,19 @@ def change_account(
     if isinstance(judged, Rejection):
         raise _of(judged)
 
-    def work(connection: Connection) -> ChangeAccepted:
-        journal.append(connection, [body], sender=caller.name, received_at=services.wall())
-        return ChangeAccepted(account_id=account_id, event_id=event_id)
-
-    answer = once.within(work, status=202)
-    services.bell()
-    return answer
+    answer = ChangeAccepted(account_id=account_id, event_id=event_id)
+    kept = services.intake.take(
+        Taken(
+            good=[(judged, body)],
+            refused=(),
+            sender=caller.name,
+            received_at=services.wall(),
+            answer=Stored(202, answer.model_dump_json()),
+            key=once.key,
+            asked=once.body,
+        )
+    )
+    return answer if kept is Claim.OURS else told_before(kept)
 
 
 def _of(rejection: Rejection) -> Problem:

@@ -12,8 +12,17 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from app.database.group_commit import GroupCommit
-from app.http import account_changes, accounts, alerts, dead_letters, deliveries, events, operations, rules
+from app.http import (
+    account_changes,
+    accounts,
+    alerts,
+    dead_letters,
+    deliveries,
+    events,
+    operations,
+    rules,
+    segment,
+)
 from app.http.edge import Edge
 from app.http.exposition import DatabaseCollector
 from app.http.gate import OPEN_PATHS, Gate
@@ -21,7 +30,7 @@ from app.http.problems import SCHEMA, answer, problem_of
 from app.http.services import Services
 from app.version import VERSION
 
-_ROUTERS = (events, accounts, account_changes, alerts, rules, deliveries, dead_letters, operations)
+_ROUTERS = (events, segment, accounts, account_changes, alerts, rules, deliveries, dead_letters, operations)
 _TITLE = "Bellwether"
 _ABOUT = """Early warning for B2B customer success: events in, alerts with evidence out.
 
@@ -39,7 +48,7 @@ _QUIET: Any = {
 
 def create_app(services: Services) -> FastAPI:
     """The application over ``services``, which are used by this one application only."""
-    services.registry.register(DatabaseCollector(services.database, services.outbox))
+    services.registry.register(DatabaseCollector(services.database, services.outbox, services.wall))
     app = _routes(
         Middleware(Edge, registry=services.registry),
         Middleware(
@@ -47,7 +56,6 @@ def create_app(services: Services) -> FastAPI:
         ),
     )
     app.state.services = services
-    app.state.intake = GroupCommit(services.database)
     return app
 
 

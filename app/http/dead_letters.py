@@ -8,17 +8,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from sqlalchemy import Connection
 
 from app.database import dead_letters
-from app.database.dead_letters import DeadLetter
+from app.database.dead_letters import DeadLetter, Wanted
 from app.database.keys import Scope
 from app.http import cursors
 from app.http.gate import needs
 from app.http.instants import Instant, instant, instant_or_none
 from app.http.once import OnceEach
 from app.http.pages import Answer, Form, Page, Paging, Using, Word, cut
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
+from app.http.problems import IDEMPOTENT, TAKES_EVENTS, WITH_A_BODY, Code, Problem, responses
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 _TEXT_SHOWN = 2_000  # characters; the exact bytes are beside it
@@ -113,27 +112,23 @@ async def list_dead_letters(services: Using, query: Annotated[DeadLetterQuery, Q
     "/replay",
     response_model=ReplayedDeadLetters,
     summary="Send rejected events through again",
-    responses=responses(*WITH_A_BODY, *IDEMPOTENT, Code.INVALID_CURSOR, Code.INVALID_REQUEST),
+    responses=responses(*WITH_A_BODY, *IDEMPOTENT, *TAKES_EVENTS, Code.INVALID_CURSOR, Code.INVALID_REQUEST),
     **needs(Scope.WRITE),
 )
 def replay_dead_letters(services: Using, once: OnceEach, wanted: ReplayDeadLetters | None = None) -> Any:
     """What is good now is taken in; what is still bad keeps waiting, with its new reason."""
     given = wanted or ReplayDeadLetters()
-    after = _after(given.cursor)
+    these = Wanted(given.ids, given.reason, _after(given.cursor))
 
-    def work(connection: Connection) -> ReplayedDeadLetters:
-        done = dead_letters.replay(
-            connection, now=services.now(), ids=given.ids, reason=given.reason, after=after
-        )
+    def work() -> ReplayedDeadLetters:
+        done = services.intake.replay(these, services.now(), services.wall())
         return ReplayedDeadLetters(
             replayed=done.replayed,
             rejected=[StillBad(id=id_, code=why.reason, detail=why.detail) for id_, why in done.still_bad],
             next_cursor=None if done.next_after is None else cursors.encode("replay", (done.next_after,)),
         )
 
-    answer = once.within(work)
-    services.bell()
-    return answer
+    return once.around(work)
 
 
 def _after(cursor: str | None) -> int:

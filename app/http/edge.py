@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.gate import WRITE_KEY_PATHS
 from app.http.problems import Code, Problem, answer, problem_of
 
 EVENTS_BODY_LIMIT = 8 * 1024 * 1024
@@ -30,7 +31,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_BIG_BODIES = frozenset({"/v1/events"})
+_BIG_BODIES = frozenset({"/v1/events", *WRITE_KEY_PATHS})
 _CLOSE = {"Connection": "close"}  # what is left of the body is not worth keeping
 
 _log = structlog.get_logger("http")

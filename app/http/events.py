@@ -9,11 +9,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec.structs import fields
 from pydantic import Field
-from sqlalchemy import Connection
 
-from app.database import dead_letters, idempotency, journal
 from app.database.dead_letters import Refused
-from app.database.group_commit import GroupCommit
 from app.database.idempotency import Answer as Stored
 from app.database.idempotency import Claim
 from app.database.keys import Scope
@@ -21,7 +18,9 @@ from app.http.gate import Asking, needs
 from app.http.intake import MOST_EVENTS, Item, read_events
 from app.http.once import GivenKey, request_key, told_before
 from app.http.pages import Answer, Using
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
+from app.http.problems import IDEMPOTENT, TAKES_EVENTS, WITH_A_BODY, Code, responses
+from app.http.services import Services
+from app.intake import Good, Intake, Taken
 from consumers.decode import decode_batch
 from consumers.events import UserLogin
 
@@ -39,14 +38,35 @@ _EVENT: dict[str, Any] = {
     },
 }
 _EVENTS = {"type": "array", "items": _EVENT, "maxItems": MOST_EVENTS}
+_CLOUDEVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "time"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": _EVENT["properties"]["id"],
+        "source": _EVENT["properties"]["source"],
+        "type": {"type": "string", "examples": ["user.login", "com.acme.user.login"]},
+        "time": {"type": "string", "format": "date-time"},
+        "subject": {"type": "string", "description": "The account's id, unless `accountid` has it"},
+        "accountid": {"type": "string"},
+        "userid": {"type": "string"},
+        "data": {"type": "object"},
+        "data_base64": {"type": "string"},
+    },
+}
 _BODY = {
     "requestBody": {
         "required": True,
         "description": f"One event, an array of at most {MOST_EVENTS}, or NDJSON; 8 MiB, also after gunzip. The three"
-        " are told apart by what they hold, also as text/plain, as curl's application/x-www-form-urlencoded or unnamed",
+        " are told apart by what they hold, also as text/plain, as curl's application/x-www-form-urlencoded or unnamed."
+        " CloudEvents 1.0 are read structured, batched, or binary: attributes in `ce-` headers, data as JSON",
         "content": {
             "application/json": {"schema": {"anyOf": [_EVENT, _EVENTS]}},
             "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/cloudevents+json": {"schema": _CLOUDEVENT},
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": _CLOUDEVENT, "maxItems": MOST_EVENTS}
+            },
         },
     }
 }
@@ -75,9 +95,9 @@ async def _key(request: Request, key: GivenKey = None) -> str | None:
     return request_key(request, key)
 
 
-async def _together(request: Request) -> GroupCommit:
-    group: GroupCommit = request.app.state.intake
-    return group
+async def together(services: Using) -> Intake:
+    """Where the events of one application become durable."""
+    return services.intake
 
 
 _ingest = needs(Scope.INGEST)
@@ -93,6 +113,7 @@ _ingest = needs(Scope.INGEST)
     responses=responses(
         *WITH_A_BODY,
         *IDEMPOTENT,
+        *TAKES_EVENTS,
         Code.TOO_MANY_EVENTS,
         Code.UNSUPPORTED_MEDIA_TYPE,
         Code.UNSUPPORTED_ENCODING,
@@ -104,47 +125,54 @@ def send_events(
     caller: Asking,
     items: Annotated[Sequence[Item], Depends(_items)],
     key: Annotated[str | None, Depends(_key)],
-    together: Annotated[GroupCommit, Depends(_together)],
+    intake: Annotated[Intake, Depends(together)],
 ) -> Accepted | Response:
     """Every good event is durable before the answer; bad ones are listed, kept, and stop nothing."""
-    good, refused, answer = _judged(items, caller.name, services.now())
+    return take_in(services, intake, items, sender=caller.name, key=key)
 
-    def keep(connection: Connection) -> Stored | Claim:
-        if key is not None:
-            known = idempotency.claim(connection, key, _joined(items), now=services.wall())
-            if known is not Claim.OURS:
-                return known
-            idempotency.complete(connection, key, Stored(202, answer.model_dump_json()))
-        journal.append(connection, good, sender=caller.name, received_at=services.wall())
-        dead_letters.keep(connection, refused, received_at=services.wall())
-        return Claim.OURS
 
-    kept = together.run(keep)
-    if kept is not Claim.OURS:
-        return told_before(kept)
-    if good:
-        services.bell()
-    return answer
+def take_in(
+    services: Services,
+    intake: Intake,
+    items: Sequence[Item],
+    *,
+    sender: str,
+    key: str | None = None,
+    address: str = "POST /v1/events",
+) -> Accepted | Response:
+    """Make good events durable and put bad ones aside; ``address`` is where they came in.
+
+    Raises StorageError, LogUnavailable.
+    """
+    good, refused, answer = _judged(items, f"{address} by {sender}", services.now())
+
+    kept = intake.take(
+        Taken(
+            good=good,
+            refused=refused,
+            sender=sender,
+            received_at=services.wall(),
+            answer=Stored(202, answer.model_dump_json()),
+            key=key,
+            asked=b"\n".join(item.body for item in items),
+        )
+    )
+    return answer if kept is Claim.OURS else told_before(kept)
 
 
 def _judged(
-    items: Sequence[Item], sender: str, now: int
-) -> tuple[Sequence[bytes], Sequence[Refused], Accepted]:
+    items: Sequence[Item], origin: str, now: int
+) -> tuple[Sequence[Good], Sequence[Refused], Accepted]:
     """The events to keep, those to put aside, and what the sender is told."""
     bodies = [item.body for item in items]
-    _, rejections = decode_batch(bodies, now)
+    events, rejections = decode_batch(bodies, now)
     bad = {place for place, _ in rejections}
-    good = [body for place, body in enumerate(bodies) if place not in bad]
+    good = list(zip(events, (body for place, body in enumerate(bodies) if place not in bad), strict=True))
     refused = [
-        Refused(bodies[place], why, f"POST /v1/events by {sender}, event {items[place].index}")
-        for place, why in rejections
+        Refused(bodies[place], why, f"{origin}, event {items[place].index}") for place, why in rejections
     ]
     rejected = [
         RejectedEvent(index=items[place].index, code=why.reason, detail=why.detail)
         for place, why in rejections
     ]
     return good, refused, Accepted(accepted=len(good), rejected=rejected)
-
-
-def _joined(items: Sequence[Item]) -> bytes:
-    return b"\n".join(item.body for item in items)

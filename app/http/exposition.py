@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from app.database import accounts, alert_queries, dead_letters, journal
+from alerts.delivery import DeliveryStatus, DestinationStatus
+from app.database import accounts, alert_queries, dead_letters, incidents, journal, processes
 from app.database.engine import Database
 from app.database.outbox import SqlOutbox
-from app.database.tables import counter, position
+from app.database.schedule import SqlSchedule
+from app.database.tables import account, counter, delivery, destination, position, touched
+from app.version import VERSION
+from consumers.errors import StorageError
+
+ROLES = ("api", "consumer", "scheduler", "notifier")
 
 
 class DatabaseCollector(Collector):
     """Reads the service's state at each scrape."""
 
-    def __init__(self, database: Database, outbox: SqlOutbox) -> None:
+    def __init__(self, database: Database, outbox: SqlOutbox, wall: Callable[[], int]) -> None:
+        """``wall`` is the real time in epoch microseconds."""
         self._database = database
         self._outbox = outbox
+        self._wall = wall
 
     def collect(self) -> Iterator[Metric]:
-        """All families. Raises StorageError."""
+        """All families; without a database, that there is none."""
+        build = GaugeMetricFamily("bellwether_build", "Which version this is", labels=("version",))
+        build.add_metric((VERSION,), 1)
+        yield build
+        try:
+            families = list(self._read())
+        except StorageError:
+            families = []
+        up = GaugeMetricFamily("bellwether_database_up", "Whether the database can be read")
+        up.add_metric((), 1 if families else 0)
+        yield up
+        yield from families
+
+    def _read(self) -> Iterator[Metric]:
+        now = self._wall()
         with self._database.read() as connection:
             yield from _events(connection)
             yield from _positions(connection)
+            yield from _incidents(connection)
             yield from _alerts(connection)
+            yield from _judgement(connection)
+            yield from _processes(connection, now)
+            yield from _oldest_due(connection, now)
+            yield from _destinations(connection)
         yield from _deliveries(self._outbox)
+        yield from _day_close(SqlSchedule(self._database))
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering asks no database."""
@@ -84,6 +112,72 @@ def _alerts(connection: Connection) -> Iterator[Metric]:
 def _deliveries(outbox: SqlOutbox) -> Iterator[Metric]:
     labels = ("destination", "status")
     deliveries = GaugeMetricFamily("bellwether_deliveries", "Deliveries, by where they stand", labels=labels)
-    for (destination, status), count in outbox.counts().items():
-        deliveries.add_metric((destination, status), count)
+    for (name, status), count in outbox.counts().items():
+        deliveries.add_metric((name, status), count)
     yield deliveries
+
+
+def _incidents(connection: Connection) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "bellwether_incidents_open", "Partitions in trouble that goes on, by kind", labels=("kind",)
+    )
+    kinds = [each.kind for each in incidents.going_on(connection)]
+    for kind in sorted({*incidents.KINDS, *kinds}):
+        family.add_metric((kind,), kinds.count(kind))
+    yield family
+
+
+def _judgement(connection: Connection) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily("bellwether_accounts_touched", "Accounts that wait to be judged")
+    waiting.add_metric((), connection.scalar(select(func.count(touched.c.account_no.distinct()))) or 0)
+    yield waiting
+    judged = GaugeMetricFamily("bellwether_accounts_judged_seconds", "When an account was last judged")
+    newest = connection.scalar(select(func.max(account.c.evaluated_at)))
+    if newest is not None:
+        judged.add_metric((), newest / 1e6)
+    yield judged
+
+
+def _processes(connection: Connection, now: int) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "bellwether_processes", "Processes of which all is well, by role", labels=("role",)
+    )
+    well = processes.well(connection, now)
+    for role in ROLES:
+        family.add_metric((role,), well[role] + well["all"])
+    yield family
+
+
+def _oldest_due(connection: Connection, now: int) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "bellwether_deliveries_oldest_due_seconds",
+        "When the oldest delivery became due that was not sent yet",
+        labels=("destination",),
+    )
+    open_ones = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING)
+    for name, oldest in connection.execute(
+        select(delivery.c.destination, func.min(delivery.c.next_at))
+        .where(delivery.c.status.in_(open_ones), delivery.c.next_at <= now)
+        .group_by(delivery.c.destination)
+    ):
+        family.add_metric((name,), oldest / 1e6)
+    yield family
+
+
+def _destinations(connection: Connection) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "bellwether_destinations", "Configured destinations, by status", labels=("status",)
+    )
+    rows = connection.execute(select(destination.c.status, func.count()).group_by(destination.c.status))
+    counts = {row[0]: row[1] for row in rows}
+    for status in (DestinationStatus.ENABLED, DestinationStatus.DISABLED):
+        family.add_metric((status,), counts.get(status, 0))
+    yield family
+
+
+def _day_close(schedule: SqlSchedule) -> Iterator[Metric]:
+    family = GaugeMetricFamily("bellwether_day_close_due_seconds", "When the next day's close is due")
+    last = schedule.day_close()
+    if last is not None:
+        family.add_metric((), last.due_at / 1e6)
+    yield family

@@ -6,6 +6,8 @@ from no page of another site: a browser on this machine obeys strangers' pages.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -19,8 +21,16 @@ from app.database.keys import Scope as Right
 from app.http.problems import Code, Problem
 
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
+# Segment's addresses, and the short ones that its browser library asks: there a key comes as Segment's write key does,
+# as the user of Basic auth or, where no header brings one, in the body.
+WRITE_KEY_PATHS = frozenset(
+    f"/v1/{name}"
+    for long in ("track", "identify", "group", "page", "screen", "alias", "batch")
+    for name in (long, long[0])
+)
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOCAL = Caller("local", "local", ALL_SCOPES)
+_UNNAMED = Caller("", "unnamed", frozenset())
 _SCRAPER = Caller("metrics", "metrics", frozenset({Right.READ}))
 
 
@@ -48,17 +58,16 @@ class Gate:
                 raise _unauthorized(Code.MISSING_KEY, "there is none yet; run: bellwether keys create")
             _check_local(method, headers)
             return _LOCAL
-        secret = _bearer(headers)
+        if path in WRITE_KEY_PATHS and "authorization" not in headers:
+            return _UNNAMED  # may nothing until the route has read who it is
+        secret = _secret(headers, basic=path in WRITE_KEY_PATHS)
         if (
             path == "/metrics"
             and self._metrics_token
             and hmac.compare_digest(secret.encode(), self._metrics_token)
         ):
             return _SCRAPER
-        caller = self._keys.verify(secret)
-        if caller is None:
-            raise _unauthorized(Code.INVALID_KEY, "it is unknown or revoked")
-        return caller
+        return _verified(self._keys, secret)
 
 
 def caller_of(request: Request) -> Caller:
@@ -67,12 +76,26 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def named_in_body(caller: Caller, keys: KeyRing, write_key: str | None) -> Caller:
+    """Who asks, where the gate left it to the body: by the write key in it. Raises Problem."""
+    if caller is not _UNNAMED:
+        return caller
+    if not write_key:
+        raise _unauthorized(Code.MISSING_KEY, "send it as writeKey, or as the user of Basic auth")
+    return _verified(keys, write_key)
+
+
+def may(caller: Caller, right: Right) -> None:
+    """Raises Problem unless ``caller`` has ``right``."""
+    if not right.held_by(caller.scopes):
+        raise Problem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {right}")
+
+
 def needs(right: Right) -> dict[str, Any]:
     """What a route says to be open only to callers with ``right``: in force, and in OpenAPI."""
 
     async def check(request: Request) -> None:
-        if not right.held_by(caller_of(request).scopes):
-            raise Problem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {right}")
+        may(caller_of(request), right)
 
     return {"dependencies": [Depends(check)], "openapi_extra": {"security": [{"apiKey": [right.value]}]}}
 
@@ -84,14 +107,33 @@ async def _caller_dependency(request: Request) -> Caller:
 Asking = Annotated[Caller, Depends(_caller_dependency)]
 
 
-def _bearer(headers: Headers) -> str:
+def _verified(keys: KeyRing, secret: str) -> Caller:
+    caller = keys.verify(secret)
+    if caller is None:
+        raise _unauthorized(Code.INVALID_KEY, "it is unknown or revoked")
+    return caller
+
+
+def _secret(headers: Headers, *, basic: bool) -> str:
+    """The key in the one Authorization header; ``basic``: also as its user name, whatever the password."""
     given = headers.getlist("authorization")
     if not given:
         raise _unauthorized(Code.MISSING_KEY, "send it as: Authorization: Bearer bw_…")
     kind, _, secret = given[0].partition(" ")
-    if len(given) > 1 or kind.lower() != "bearer" or not secret.strip():
+    if basic and kind.lower() == "basic":
+        secret = _user(secret)
+    elif kind.lower() != "bearer":
+        secret = ""
+    if len(given) > 1 or not secret.strip():
         raise _unauthorized(Code.INVALID_KEY, "send it once, as: Authorization: Bearer bw_…")
     return secret.strip()
+
+
+def _user(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials.strip()).partition(b":")[0].decode()
+    except (binascii.Error, ValueError):
+        return ""
 
 
 def _unauthorized(code: Code, detail: str) -> Problem:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from app.http.edge import EVENTS_BODY_LIMIT
 from app.http.problems import Code, Problem
+from consumers.cloudevents import structured_http
 
 MOST_EVENTS = 1_000  # of an array
 MOST_LINES = (
@@ -40,15 +41,30 @@ class Item:
 async def read_events(request: Request) -> Sequence[Item]:
     """The events of a request. Raises Problem for what cannot be taken apart at all."""
     media_type = _media_type(request)
+    body = await read_body(request)
+    event = structured_http(request.headers.raw, body, _data_type(request, media_type))
+    if event is not None:  # a CloudEvent in headers and body: kept as one document
+        return [Item(0, event)]
+    if not body:
+        raise Problem(Code.INVALID_BODY, "the body is empty; send an event, an array of them, or one a line")
+    return split_lines(body) if media_type in _LINES else split(body)
+
+
+async def read_message(request: Request) -> bytes:
+    """The body of a request that holds one JSON document, unzipped. Raises Problem."""
+    _media_type(request)
+    return await read_body(request)
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, unzipped. Raises Problem."""
     unzip = _unzipper(request)
     body = bytearray()
     async for chunk in request.stream():
         body += unzip.more(chunk) if unzip else chunk
     if unzip:
         unzip.finish()
-    if not body:
-        raise Problem(Code.INVALID_BODY, "the body is empty; send an event, an array of them, or one a line")
-    return split_lines(bytes(body)) if media_type in _LINES else split(bytes(body))
+    return bytes(body)
 
 
 def split(body: bytes) -> Sequence[Item]:
@@ -139,6 +155,11 @@ def _unzipper(request: Request) -> Unzipper | None:
             headers={"Accept-Encoding": "gzip, identity", "Connection": "close"},
         )
     return Unzipper(EVENTS_BODY_LIMIT)
+
+
+def _data_type(request: Request, media_type: str) -> str | None:
+    """What a CloudEvent's data is said to be; None, which is JSON, where the client was told nothing."""
+    return None if media_type in _ANY else request.headers.get("content-type")
 
 
 def _media_type(request: Request) -> str:

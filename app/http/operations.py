@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from app.http.gate import needs
 from app.http.once import OnceEach
 from app.http.pages import Answer, Using
 from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
+from app.http.services import Probe
 
 router = APIRouter(tags=["operations"])
 _PAGE = resources.files("app.http").joinpath("docs.html").read_text(encoding="utf-8")
@@ -58,14 +60,23 @@ async def livez() -> Alive:
     responses=responses(Code.NOT_READY, keyed=False),
 )
 def readyz(services: Using) -> Ready:
-    """Asks every part; 503 says which is not ready and why."""
-    parts = {name: probe() for name, probe in services.probes.items()}
+    """Asks every part; 503 says which is not ready and why.
+
+    What waits for a person, but keeps no process from its work, is said beside it.
+    """
+    return ready(services.probes, services.remarks)
+
+
+def ready(probes: Mapping[str, Probe], remarks: Mapping[str, Probe]) -> Ready:
+    """What every part says. Raises Problem if one is not ready."""
+    parts = {name: probe() for name, probe in probes.items()}
     wrong = {name: said for name, said in parts.items() if said is not None}
     if wrong:
         told = {name: said or "ready" for name, said in parts.items()}
         detail = "; ".join(f"{name}: {said}" for name, said in wrong.items())
         raise Problem(Code.NOT_READY, detail, headers={"Retry-After": "5"}, more={"parts": told})
-    return Ready(parts=dict.fromkeys(parts, "ready"))
+    said = {name: remark for name, look in remarks.items() if (remark := look()) is not None}
+    return Ready(parts={**dict.fromkeys(parts, "ready"), **said})
 
 
 @router.get(

@@ -22,6 +22,7 @@ from consumers.errors import (
     StorageFull,
     StorageReadOnly,
 )
+from consumers.topics import LogUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 5
@@ -57,6 +58,7 @@ class Code(StrEnum):
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     INTERNAL = "internal"
     NOT_READY = "not_ready"
+    LOG_UNAVAILABLE = "log_unavailable"
     DATABASE_LOCKED = "database_locked"
     DATABASE_READ_ONLY = "database_read_only"
     DATABASE_FULL = "database_full"
@@ -91,6 +93,7 @@ KINDS: Mapping[Code, tuple[int, str]] = {
     Code.IDEMPOTENCY_CONFLICT: (422, "The Idempotency-Key was used for another body"),
     Code.INTERNAL: (500, "Something went wrong here"),
     Code.NOT_READY: (503, "Not ready"),
+    Code.LOG_UNAVAILABLE: (503, "Kafka does not take events now"),
     Code.DATABASE_LOCKED: (503, "The database is locked"),
     Code.DATABASE_READ_ONLY: (503, "The database is read-only"),
     Code.DATABASE_FULL: (503, "The database has no room left"),
@@ -115,6 +118,7 @@ _BEHIND_A_KEY = (
     Code.FORWARDED_REFUSED,
 )
 WITH_A_BODY = (Code.REQUEST_TIMEOUT, Code.BODY_TOO_LARGE, Code.INVALID_BODY)
+TAKES_EVENTS = (Code.LOG_UNAVAILABLE,)
 IDEMPOTENT = (Code.IDEMPOTENCY_IN_PROGRESS, Code.IDEMPOTENCY_CONFLICT)
 
 SCHEMA: Mapping[str, Any] = {
@@ -236,6 +240,11 @@ def _of_storage(error: StorageError) -> Problem:
     return Problem(code, KINDS[code][1] + "; nothing acknowledged was lost", headers=_retry())
 
 
+def _of_log(_error: LogUnavailable) -> Problem:
+    detail = "nothing of this request is told as taken; send it again: ids make an event count once"
+    return Problem(Code.LOG_UNAVAILABLE, detail, headers=_retry())
+
+
 def _retry() -> dict[str, str]:
     return {"Retry-After": str(_RETRY_AFTER_S)}
 
@@ -247,6 +256,7 @@ _TOLD: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (AlertClosed, lambda error: Problem(Code.ALERT_NOT_OPEN, str(error))),
     (AlertMoved, lambda _: Problem(Code.DATABASE_LOCKED, "the alert moved meanwhile", headers=_retry())),
     (StorageError, _of_storage),
+    (LogUnavailable, _of_log),
     (ConfigurationError, lambda error: Problem(Code.CONFIGURATION_REFUSED, str(error))),
     (BellwetherError, lambda error: Problem(Code.INTERNAL, str(error))),
 )

@@ -14,6 +14,7 @@ from alerts.configuration import Configuration
 from app.database.engine import Database
 from app.database.keys import KeyRing
 from app.database.outbox import SqlOutbox
+from app.intake import Intake
 
 Probe = Callable[[], str | None]
 """Looks at one part of the service: None when it is ready, else what is wrong, in a few words."""
@@ -53,10 +54,10 @@ class Services:
     """Everything behind the routes. Callables must be thread-safe.
 
     ``now`` is the moment of judgement, ``wall`` the real time, both in epoch microseconds; ``today`` is the day in the
-    organisation's zone. ``bell`` is rung after events were appended to the journal. ``desk`` makes the desk of one
-    transaction. ``reload`` reads the configuration again, all or nothing, and raises ConfigurationError. ``loopback``
-    says that only this machine can reach the service. ``probes`` are asked by /readyz, by name. The routes' own
-    counters go into ``registry``: one for each application.
+    organisation's zone. ``intake`` makes events durable. ``desk`` makes the desk of one transaction. ``reload`` reads
+    the configuration again, all or nothing, and raises ConfigurationError. ``loopback`` says that only this machine
+    can reach the service. ``probes`` are asked by /readyz, by name; ``remarks`` too, but what they say keeps nothing
+    from being ready. The routes' own counters go into ``registry``: one for each application.
     """
 
     database: Database
@@ -64,7 +65,7 @@ class Services:
     now: Callable[[], int]
     wall: Callable[[], int]
     today: Callable[[], int]
-    bell: Callable[[], None]
+    intake: Intake
     risk: RiskReader
     desk: Callable[[Connection], Desk]
     outbox: SqlOutbox
@@ -73,4 +74,5 @@ class Services:
     loopback: bool
     metrics_token: str | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    remarks: Mapping[str, Probe] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)

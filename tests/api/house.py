@@ -104,7 +104,7 @@ class House:
         self.configuration = self.parts.book.configuration
 
     def services(self, **changes: Any) -> Services:
-        return replace(self.parts.services(bell=self.doorbell.ring), **changes)
+        return replace(self.parts.services(intake=self.parts.intake(self.doorbell.ring)), **changes)
 
     def take_in(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Send events, and let everything follow that follows from them."""

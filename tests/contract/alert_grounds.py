@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import insert, select, update
@@ -20,7 +19,6 @@ from app.database.tables import (
     alert,
     alert_history,
     family,
-    metadata,
     position,
     touched,
 )
@@ -116,11 +114,10 @@ class MemoryGround:
 
 
 class SqlGround:
-    """In a SQLite file."""
+    """In a database, whose schema is there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'bellwether.db'}")
-        metadata.create_all(self.database.engine)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.outbox = SqlOutbox(self.database)
         self.store = SqlAlertStore(self.database, self.outbox, lambda: REAL)
 

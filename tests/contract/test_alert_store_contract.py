@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from alerts.store import AlertMoved, Judged
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
 from tests.contract.alert_grounds import REAL, Ground, MemoryGround, SqlGround
+from tests.contract.conftest import OpenDatabase
 
 HOUR = 3_600_000_000
 DAY = 20_779
@@ -32,9 +32,9 @@ NOW = DAY * DAY_US + 10 * HOUR
 UTC_DAYS = Calendar("UTC")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
-    return MemoryGround() if request.param == "memory" else SqlGround(tmp_path)
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def ground(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Ground:
+    return MemoryGround() if request.param == "memory" else SqlGround(open_database(request.param))
 
 
 def rule(id_: str = "short-term", when: str = "account.term_months < 6", **more: Any) -> Rule:

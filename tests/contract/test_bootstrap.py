@@ -12,7 +12,7 @@ from app.bootstrap import House
 from app.clock import Clock
 from app.database.engine import Database
 from app.database.tables import metadata, setting
-from app.settings import Dedup, Settings
+from app.settings import Settings
 from consumers.errors import ConfigurationError
 
 Open = Callable[[], Database]
@@ -56,11 +56,3 @@ def test_the_first_to_fold_fixes_the_zone_and_later_ones_need_not_write(opened: 
     for folds in (False, True):
         with pytest.raises(ConfigurationError, match="folded in Europe/Berlin"):
             House.build(Settings(), Clock(), database, folds=folds)
-
-
-@pytest.mark.parametrize(
-    "settings", [Settings(kafka_bootstrap_servers="broker:9092"), Settings(dedup=Dedup.SERVICE)]
-)
-def test_no_house_is_built_on_what_this_version_cannot_do(opened: Open, settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match="not in this version yet"):
-        House.build(settings, Clock(), opened())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event, func, select
@@ -14,14 +13,12 @@ from app.database import journal
 from app.database.engine import Database
 from app.database.group_commit import GroupCommit
 from app.database.tables import journal as journal_table
-from app.database.tables import metadata
 from consumers.errors import StorageBusy
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path}/bellwether.db", busy_timeout_s=0.2)
-    metadata.create_all(made.engine)
+def database(database_url: str) -> Iterator[Database]:
+    made = Database(database_url, busy_timeout_s=0.2)
     yield made
     made.close()
 
@@ -87,7 +84,8 @@ def test_a_work_that_fails_fails_alone(database: Database) -> None:
 
 def test_a_locked_database_is_told_to_everybody_and_then_forgotten(database: Database) -> None:
     group = GroupCommit(database)
-    with database.write(), ThreadPoolExecutor(5) as pool:
+    with database.write() as holder, ThreadPoolExecutor(5) as pool:
+        journal.lock_order(holder)
         waiting = [pool.submit(group.run, append(b"x")) for _ in range(5)]
         for each in waiting:
             with pytest.raises(StorageBusy):

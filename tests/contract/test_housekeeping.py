@@ -6,21 +6,11 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from app.database import journal, tables
-from app.database.engine import Database
 from app.housekeeping import tidy
 from app.settings import Settings
 
 DAY = 86_400_000_000
 NOW = 1_000 * DAY
-
-
-@pytest.fixture
-def database(tmp_path):
-    opened = Database(f"sqlite:///{tmp_path / 'house.db'}")
-    with opened.write() as connection:
-        tables.metadata.create_all(connection)
-    yield opened
-    opened.close()
 
 
 def count(database, table):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert, select
@@ -14,18 +12,9 @@ from app.database import journal
 from app.database.engine import Database
 from app.database.journal import PARTITION, Doorbell, JournalSource
 from app.database.tables import journal as journal_table
-from app.database.tables import metadata
 from consumers.errors import SourceError, StorageReadOnly
 from consumers.source import Position
 from tests.chunks import one
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path}/bellwether.db")
-    metadata.create_all(made.engine)
-    yield made
-    made.close()
 
 
 def append(database: Database, *bodies: bytes, sender: str = "", received_at: int = 1) -> None:
@@ -170,10 +159,11 @@ def test_six_writers_at_once_lose_nothing(database: Database) -> None:
         assert own == [f"{writer_no}/{number}".encode() for number in range(20)]
 
 
-def test_a_read_only_database_says_so(database: Database, tmp_path: Path) -> None:
+def test_a_read_only_database_says_so(database: Database) -> None:
+    refusing = "PRAGMA query_only=ON" if database.sqlite else "SET default_transaction_read_only = on"
     with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only=ON")
-        connection.rollback()
+        connection.exec_driver_sql(refusing)
+        connection.commit()
     with pytest.raises(StorageReadOnly):
         append(database, b"1")
     with database.read() as connection:

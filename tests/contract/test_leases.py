@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from alerts.alert import Reason, Severity
 from alerts.announcement import Announcer, Telling
@@ -21,7 +21,7 @@ from alerts.rules.title import Title
 from app.database.engine import Database
 from app.database.leases import Lease, SqlLeases
 from app.database.schedule import DayClose, SqlSchedule
-from app.database.tables import metadata
+from app.database.tables import lease
 from app.scheduler import LEASE_US, Clockwork, Doorbell, LeaseLost, Stopping
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
@@ -34,10 +34,8 @@ MIDNIGHT = DAY * DAY_US  # the day before has just closed
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[SqlGround]:
-    ground = SqlGround(tmp_path)
-    yield ground
-    ground.database.close()
+def ground(database: Database) -> SqlGround:
+    return SqlGround(database)
 
 
 @pytest.fixture
@@ -104,12 +102,10 @@ def test_of_six_that_ask_at_once_one_gets_it(leases: SqlLeases) -> None:
         max_size=30,
     )
 )
-@settings(max_examples=15, deadline=None)
-def test_never_two_believe_that_they_hold_it(
-    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str, int]]
-) -> None:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('leases') / 'bellwether.db'}")
-    metadata.create_all(database.engine)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_never_two_believe_that_they_hold_it(database: Database, acts: list[tuple[str, str, int]]) -> None:
+    with database.write() as connection:
+        connection.execute(delete(lease))
     leases, now = SqlLeases(database), 0
     believed: dict[str, Lease | None] = {}
     for act, name, wait in acts:
@@ -123,7 +119,6 @@ def test_never_two_believe_that_they_hold_it(
             leases.release(mine)
             believed[name] = None
         assert sum(held is not None and held.until > now for held in believed.values()) <= 1
-    database.close()
 
 
 # --- the schedule

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from alerts.delivery import (
 from alerts.retry import judge
 from app.database.engine import Database
 from app.database.outbox import SqlOutbox
-from app.database.tables import metadata
+from tests.contract.conftest import OpenDatabase
 from tests.contract.kept_deliveries import Attempt, attempts, deliveries
 from tests.contract.memory_outbox import MemoryOutbox
 
@@ -103,16 +102,13 @@ class Bench:
             now = verdict.at
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def bench(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Bench:
     if request.param == "memory":
         memory = MemoryOutbox()
-        yield Bench(memory, None, memory.deliveries, memory.attempts)
-        return
-    database = Database(f"sqlite:///{tmp_path / 'outbox.db'}")
-    metadata.create_all(database.engine)
-    yield Bench(SqlOutbox(database), database, partial(deliveries, database), partial(attempts, database))
-    database.close()
+        return Bench(memory, None, memory.deliveries, memory.attempts)
+    database = open_database(request.param)
+    return Bench(SqlOutbox(database), database, partial(deliveries, database), partial(attempts, database))
 
 
 # --- claiming -------------------------------------------------------------------------------------------------
@@ -352,10 +348,10 @@ def test_deliveries_are_counted_by_destination_and_status(bench: Bench) -> None:
     assert bench.outbox.counts() == {("crm", DeliveryStatus.QUEUED): 3, ("chat", DeliveryStatus.QUEUED): 2}
 
 
-# --- many at once (SQLite only: memory has one thread) ----------------------------------------------------------
+# --- many at once (databases only: memory has one thread) -------------------------------------------------------
 
 
-@pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("bench", ["sqlite", "postgresql"], indirect=True)
 def test_six_threads_that_claim_at_once_never_get_one_twice_nor_out_of_order(bench: Bench) -> None:
     alerts, seqs = 20, 3
     for number in range(alerts):

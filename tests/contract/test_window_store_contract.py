@@ -1,25 +1,26 @@
-"""What every WindowStore promises, asked of the one in memory and of SQLite: batches are all or nothing."""
+"""What every WindowStore promises, asked of the one in memory, SQLite and PostgreSQL: batches are all or nothing."""
 
 from __future__ import annotations
 
 import json
 import random
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.database import tables
-from app.database.engine import Database
 from app.database.windows import SqlWindowStore
 from consumers.days import Calendar
+from consumers.dedup import Segment
 from consumers.errors import LostPosition, StorageError
 from consumers.loop import ConsumerLoop
 from consumers.memory import MemorySource
-from consumers.pipeline import Pipeline
+from consumers.pipeline import LOCAL_LANE, Pipeline
 from consumers.source import Chunk
 from tests.contract.memory_windows import MemoryWindows
 
@@ -44,16 +45,18 @@ def chunk(bodies, start=0, partition="p", end=None):
     return Chunk(partition, start, start + len(bodies), bodies, range(start, start + len(bodies)), end)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request, tmp_path):
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store(request, open_database):
     if request.param == "memory":
-        yield MemoryWindows()
-        return
-    database = Database(f"sqlite:///{tmp_path / 'windows.db'}")
+        return MemoryWindows()
+    return SqlWindowStore(open_database(request.param))
+
+
+def emptied(database):
+    """For the next example: nothing in any table."""
     with database.write() as connection:
-        tables.metadata.create_all(connection)
-    yield SqlWindowStore(database)
-    database.close()
+        for table in reversed(tables.metadata.sorted_tables):
+            connection.execute(delete(table))
 
 
 def windows(store, account="acme"):
@@ -177,15 +180,13 @@ events = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bodies=events, cuts=st.lists(st.integers(0, 40), max_size=4), seed=st.integers())
-def test_however_a_stream_is_cut_and_repeated_sqlite_agrees_with_memory(tmp_path_factory, bodies, cuts, seed):
+def test_however_a_stream_is_cut_and_repeated_databases_agree_with_memory(database, bodies, cuts, seed):
     """Conflicting repeats are made equal first: for them the first copy to arrive stands, so order is all."""
     by_id = {json.loads(body)["id"]: body for body in bodies}
     stream = [by_id[json.loads(body)["id"]] for body in bodies]
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('agree') / 'w.db'}")
-    with database.write() as connection:
-        tables.metadata.create_all(connection)
+    emptied(database)
     memory, sql = MemoryWindows(), SqlWindowStore(database)
     Pipeline(memory, UTC).handle([chunk(stream)], "test", NOW)
     random.Random(seed).shuffle(stream)
@@ -194,13 +195,9 @@ def test_however_a_stream_is_cut_and_repeated_sqlite_agrees_with_memory(tmp_path
         Pipeline(sql, UTC).handle([chunk(stream[low:high], start=low)], "test", NOW)
     for account in ("acme", "bolt"):
         assert windows(sql, account) == windows(memory, account)
-    database.close()
 
 
-def test_six_writers_at_once_lose_no_update(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'six.db'}", busy_timeout_s=60)
-    with database.write() as connection:
-        tables.metadata.create_all(connection)
+def test_six_writers_at_once_lose_no_update(database):
     failures = []
 
     def write(number):
@@ -223,7 +220,6 @@ def test_six_writers_at_once_lose_no_update(tmp_path):
     logins, users, _, _ = windows(SqlWindowStore(database))
     assert logins == {20_454: 240}
     assert len(users) == 6
-    database.close()
 
 
 def test_the_loop_gives_way_to_a_rival_and_goes_on_from_where_he_stopped(store):
@@ -240,10 +236,7 @@ def test_the_loop_gives_way_to_a_rival_and_goes_on_from_where_he_stopped(store):
     assert sum(handled.totals.accepted for handled in heard) == 3
 
 
-def test_sqlite_remembers_segments_until_nothing_in_them_can_change_a_count(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
-    with database.write() as connection:
-        tables.metadata.create_all(connection)
+def test_segments_are_remembered_until_nothing_in_them_can_change_a_count(database):
     pipeline = Pipeline(SqlWindowStore(database), UTC)
     old = json.loads(login("old"))
     old["occurred_at"] = "2024-01-01T00:00:00Z"
@@ -255,24 +248,30 @@ def test_sqlite_remembers_segments_until_nothing_in_them_can_change_a_count(tmp_
         days = list(connection.scalars(select(tables.seen_segment.c.newest_day)))
 
     assert days == [20_454, 20_454]
-    database.close()
 
 
-def test_a_batch_that_was_rolled_back_leaves_nothing_behind_in_memory(tmp_path):
-    """SQLite gives the account number of a rolled-back batch to the next account: its users must not come with it."""
-    database = Database(f"sqlite:///{tmp_path / 'rolled.db'}")
+def refuse(database):
+    """From now on the database refuses to store users' ids."""
+    trigger = "CREATE TRIGGER refuse BEFORE INSERT ON account_detail "
     with database.write() as connection:
-        tables.metadata.create_all(connection)
+        if database.sqlite:
+            connection.exec_driver_sql(trigger + "BEGIN SELECT RAISE(ABORT, 'no'); END")
+            return
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$"
+        )
+        connection.exec_driver_sql(trigger + "FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+
+def test_a_batch_that_was_rolled_back_leaves_nothing_behind_in_memory(database):
+    """SQLite gives the account number of a rolled-back batch to the next account: its users must not come with it."""
     store = SqlWindowStore(database)
     pipeline = Pipeline(store, UTC)
-    with database.write() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER refuse BEFORE INSERT ON account_detail BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+    refuse(database)
     with pytest.raises(StorageError):
         pipeline.handle([chunk([login(1, user="u1"), login(2, user="u2")])], "test", NOW)
     with database.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER refuse")
+        connection.exec_driver_sql(f"DROP TRIGGER refuse{'' if database.sqlite else ' ON account_detail'}")
     seats = {"id": "s1", "type": "seats.changed", "account_id": "bolt", "occurred_at": "2026-01-01T00:00:00Z"}
 
     pipeline.handle([chunk([json.dumps({**seats, "data": {"purchased": 7}}).encode()])], "test", NOW)
@@ -280,20 +279,38 @@ def test_a_batch_that_was_rolled_back_leaves_nothing_behind_in_memory(tmp_path):
 
     assert windows(store, "acme") is None
     assert set(windows(store, "bolt")[1]) == {"u9"}
-    database.close()
 
 
-def test_dead_letters_and_positions_are_dated_by_the_real_clock(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'dated.db'}")
-    with database.write() as connection:
-        tables.metadata.create_all(connection)
+def test_dead_letters_and_positions_are_dated_by_the_real_clock(database):
     real = 2_000_000_000_000_000
 
-    Pipeline(SqlWindowStore(database, lambda: real), UTC).handle(
-        [chunk([b"bad", login(1)])], "test", NOW
-    )
+    Pipeline(SqlWindowStore(database, lambda: real), UTC).handle([chunk([b"bad", login(1)])], "test", NOW)
 
     with database.read() as connection:
         assert connection.scalar(select(tables.dead_letter.c.received_at)) == real
         assert connection.scalar(select(tables.position.c.updated_at)) == real
-    database.close()
+
+
+def test_a_chunk_that_resumes_begins_no_position_that_somebody_took_away(store):
+    """Else what lay before it would be missing from windows that were made anew meanwhile."""
+    resuming = replace(chunk([login(7)], start=7), resumes=True)
+
+    with pytest.raises(LostPosition):
+        Pipeline(store, UTC).handle([resuming], "test", NOW)
+
+    assert store.positions(["p"]) == {}
+
+
+def test_a_lane_that_was_made_anew_is_read_up_from_its_beginning(store):
+    pipeline = Pipeline(store, UTC)
+    pipeline.handle([chunk([login(1), login(2)])], "test", NOW)
+    with store.transaction() as transaction:
+        _, segment = transaction.segments(LOCAL_LANE, 0)[0]
+        for _ in range(2):  # the first goes once the second is there, as if it had expired
+            number = transaction.remember(LOCAL_LANE, Segment(1, segment.ids[:1], segment.prints[:1]), 99_999)
+        assert transaction.segments(LOCAL_LANE, 1) is None
+        assert transaction.segments(LOCAL_LANE, number) == []
+
+    again = pipeline.handle([chunk([login(1), login(2), login(3)], start=2)], "test", NOW).totals
+
+    assert (again.accepted, again.duplicate) == (2, 1)

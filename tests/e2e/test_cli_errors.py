@@ -89,9 +89,9 @@ def test_a_file_that_is_no_database_is_named(bellwether: Command) -> None:
     assert_told(bellwether("db", "upgrade"), "is not a sound SQLite database")
 
 
-def test_postgresql_is_refused_for_now_without_showing_its_password(bellwether: Command) -> None:
-    ended = bellwether("db", "current", database_url="postgresql://someone:canary-91@127.0.0.1/bellwether")
-    assert_told(ended, "PostgreSQL", "not in this version")
+def test_a_postgresql_that_is_not_there_is_told_without_its_password(bellwether: Command) -> None:
+    ended = bellwether("db", "current", database_url="postgresql://someone:canary-91@127.0.0.1:1/bellwether")
+    assert_told(ended, "postgresql://someone@127.0.0.1:1/bellwether", "cannot be reached")
     assert "canary-91" not in ended.err
 
 

@@ -149,16 +149,30 @@ def test_a_replay_of_nothing_says_so_in_a_line(bellwether: Command, history: Pat
     assert broken.out == "nothing to judge: none of 1 events was accepted\n  1 rejected: not_json\n"
 
 
-@pytest.mark.parametrize(
-    "option", [("--format", "segment"), ("--format", "cloudevents"), ("--format", "csv"), ("--to", "kafka")]
-)
-def test_what_ingest_cannot_do_yet_is_refused_in_two_lines(
-    upgraded: Command, history: Path, option: tuple[str, str]
-) -> None:
-    refused = upgraded("ingest", history, *option)
+FORMATS = {
+    "segment": '{"type": "track", "messageId": "1", "userId": "u1", "event": "Signed In", '
+    '"context": {"groupId": "acme"}, "timestamp": "2026-02-01T09:00:00Z"}',
+    "cloudevents": '{"specversion": "1.0", "id": "1", "source": "/app", "type": "user.login", "subject": "acme", '
+    '"userid": "u1", "time": "2026-02-01T09:00:00Z"}',
+    "csv": "id,type,account_id,user_id,occurred_at\n1,user.login,acme,u1,2026-02-01T09:00:00Z",
+}
+
+
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_file_may_be_written_as_others_write_it(upgraded: Command, tmp_path: Path, written: str) -> None:
+    file = tmp_path / "events"
+    file.write_text(FORMATS[written] + "\n")
+    ingested = upgraded("ingest", file, "--format", written)
+    assert ingested.code == 0, ingested.err
+    assert "1 accepted, 0 duplicate, 0 rejected" in ingested.out
+    assert "nothing new" in upgraded("ingest", file, "--format", written).out
+
+
+def test_a_file_goes_to_kafka_only_where_there_is_one(upgraded: Command, history: Path) -> None:
+    refused = upgraded("ingest", history, "--to", "kafka")
     assert (refused.code, refused.out) == (2, "")
     first, second = refused.err.splitlines()
-    assert first == f"bellwether: ingest {' '.join(option)} is not built yet"
+    assert first == "bellwether: there is no Kafka: BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is not set"
     assert second.startswith("  ")
 
 

@@ -165,22 +165,44 @@ def test_no_secret_is_in_the_repr_in_what_is_shown_or_in_a_refusal() -> None:
     assert CANARY not in str(settings.shown())
     assert set(settings.secret_values()) == {CANARY}
     assert CANARY not in refusal(**variables, PORT="x")
-    assert CANARY not in refusal(DATABASE_URL=f"postgresql://bellwether:{CANARY}@db/bellwether")
+    assert CANARY not in refusal(DATABASE_URL=f"postgresql://bellwether:{CANARY}@db/bellwether", PORT="x")
+
+
+KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "one:9092, two:9093"}
+SASL = {"KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": CANARY}
+
+
+def test_kafka_is_reached_as_the_settings_say() -> None:
+    plain = load(**KAFKA)
+    assert plain.kafka
+    assert plain.kafka_client().bootstrap_servers == ["one:9092", "two:9093"]
+    assert plain.kafka_client().security_protocol == "PLAINTEXT"
+    told = load(**KAFKA, **SASL, KAFKA_SECURITY_PROTOCOL="sasl_ssl", KAFKA_GROUP_ID="other").kafka_client()
+    assert (told.sasl_mechanism, told.sasl_username, told.group_id) == ("SCRAM-SHA-512", "me", "other")
+    assert told.sasl_password == CANARY
+    assert CANARY not in repr(told)
+    assert not load().kafka
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "wrong",
     [
-        ("KAFKA_BOOTSTRAP_SERVERS", "broker:9092"),
-        ("DATABASE_URL", f"postgresql://bellwether:{CANARY}@db/bellwether"),
-        ("DATABASE_URL", "postgres://db/bellwether"),
-        ("DEDUP", "service"),
+        {**KAFKA, "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
+        {**KAFKA, "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", **SASL, "KAFKA_SASL_MECHANISM": "GSSAPI"},
+        {**KAFKA, "KAFKA_SECURITY_PROTOCOL": "SSL", **SASL},
+        {**KAFKA, **SASL},
+        {**KAFKA, "KAFKA_SSL_CAFILE": "/ca.pem"},
+        {**KAFKA, "KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": "/not/there.pem"},
+        {**KAFKA, "KAFKA_SECURITY_PROTOCOL": "TLS"},
+        {"KAFKA_BOOTSTRAP_SERVERS": "broker"},
+        {**KAFKA, "TOPIC_PREFIX": "a/b"},
+        SASL,
     ],
 )
-def test_what_this_version_cannot_do_yet_is_refused_and_not_ignored(name: str, value: str) -> None:
-    said = refusal(**{name: value})
-    assert said.startswith(f"BELLWETHER_{name} ")
-    assert "not in this version yet\n" in said
+def test_what_cannot_work_together_is_refused_and_never_made_less_safe(wrong: dict[str, str]) -> None:
+    said = refusal(**wrong)
+    assert said.startswith("BELLWETHER_")
+    assert len(said.splitlines()) == 2
     assert CANARY not in said
 
 

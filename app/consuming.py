@@ -1,0 +1,104 @@
+"""What the consumer role reads: Kafka where it is configured, and always the journal.
+
+With Kafka nothing is written to the journal any more, but what HTTP took in before the switch is still in it, and was
+told to be durable. So it is read on beside Kafka, by a loop of its own, and costs a look every quarter of a second.
+Both loops of all processes may run at once: positions move by compare-and-set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.bootstrap import House, kafka_source
+from app.database.journal import Doorbell, JournalSource
+from consumers.loop import Handled
+
+if TYPE_CHECKING:
+    from consumers.kafka import KafkaSource
+
+JOURNAL, KAFKA = "consumer", "kafka"
+"""The names of the loops, of their threads, and of their parts in /readyz."""
+_AGAIN_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Consuming:
+    """The loops of one process's consumer role. Each runs on a thread of its own until told to stop."""
+
+    def __init__(
+        self,
+        house: House,
+        bell: Doorbell,
+        *,
+        heard: Callable[[Handled], None],
+        complain: Callable[[str, Exception], None],
+        turned: Callable[[str], None],
+    ) -> None:
+        """``complain`` takes a loop's name and what is wrong, ``turned`` the name of a loop that goes on."""
+        self._house = house
+        self._bell = bell
+        self._heard = heard
+        self._complain = complain
+        self._turned = turned
+        self._source: KafkaSource | None = None
+
+    def loops(self) -> Mapping[str, Callable[[threading.Event], None]]:
+        """What to run, by name."""
+        loops: dict[str, Callable[[threading.Event], None]] = {JOURNAL: self._follow_journal}
+        if self._house.settings.kafka:
+            loops[KAFKA] = self._follow_kafka
+        return loops
+
+    def kafka_trouble(self) -> str | None:
+        """Why Kafka gives nothing to this process, in a few words; None if it does."""
+        source = self._source
+        if source is None:
+            return "not connected yet"
+        said = source.trouble
+        return None if said is None else str(said).splitlines()[0]
+
+    def _follow_journal(self, stop: threading.Event) -> None:
+        source = JournalSource(self._house.database, self._bell)
+        loop = self._house.consumer(
+            source,
+            heard=self._heard,
+            trouble=lambda error: self._complain(JOURNAL, error),
+            polled=lambda: self._turned(JOURNAL),
+        )
+        self._keep_going(JOURNAL, loop.run, stop)
+
+    def _follow_kafka(self, stop: threading.Event) -> None:
+        """The source is made and closed here: no other thread may touch it."""
+        self._source = source = kafka_source(self._house.settings, said=_say)
+        dead_letters = self._house.dead_letter_topic()
+        loop = self._house.consumer(
+            source,
+            heard=self._heard,
+            trouble=lambda error: self._complain(KAFKA, error),
+            polled=lambda: self._turned(KAFKA),
+            dead_letters=dead_letters,
+        )
+        try:
+            self._keep_going(KAFKA, loop.run, stop)
+        finally:
+            for each in (source, dead_letters):
+                with contextlib.suppress(Exception):  # the process ends; the group will find out by itself
+                    each.close()
+
+    def _keep_going(self, name: str, run: Callable[[threading.Event], None], stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                run(stop)
+            except Exception as error:  # a consumer that ended would be silence of our own making
+                self._complain(name, error)
+                stop.wait(_AGAIN_S)
+
+
+def _say(line: str) -> None:
+    log.info("kafka", note=line)

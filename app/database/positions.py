@@ -1,0 +1,70 @@
+"""How far each partition is handled: to look at, and to be moved by a person while consumers run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from app.database import incidents, journal
+from app.database.tables import position
+
+_MENDED = ("recreated", "truncated")  # the kinds of incident that a moved position ends
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One partition. ``end`` is the position after its newest record, None if nobody knows; ``open`` are incidents."""
+
+    partition: str
+    next: int
+    end: int | None
+    log: str
+    origin: str
+    updated_at: int
+    open: Sequence[str]
+
+    @property
+    def lag(self) -> int | None:
+        """Records that are not handled yet."""
+        return None if self.end is None else max(0, self.end - self.next)
+
+
+def page(connection: Connection) -> Sequence[Stored]:
+    """Every partition that was ever read, and those that never were but are in trouble."""
+    trouble: dict[str, list[str]] = {}
+    for each in incidents.going_on(connection):
+        trouble.setdefault(each.subject, []).append(each.kind)
+    rows = connection.execute(select(position).order_by(position.c.partition)).all()
+    ends = {journal.PARTITION: journal.end(connection)}
+    return [
+        Stored(
+            partition=row.partition,
+            next=row.next,
+            end=ends.get(row.partition, row.end),
+            log=row.log,
+            origin=row.origin,
+            updated_at=row.updated_at,
+            open=trouble.get(row.partition, ()),
+        )
+        for row in rows
+    ]
+
+
+def move(connection: Connection, partition: str, *, to: int, end: int, log: str, now: int) -> int | None:
+    """Let ``partition`` be read on from ``to`` in ``log``, and end the incidents that this mends.
+
+    Whoever consumes it finds its next batch refused and reads the position again. Returns where it stood before, None
+    if it was never read.
+    """
+    there = position.c.partition == partition
+    before = connection.scalar(select(position.c.next).where(there).with_for_update())
+    moved = {"next": to, "end": end, "behind": to < end, "log": log, "updated_at": now}
+    if before is None:
+        connection.execute(insert(position).values(partition=partition, origin="positions reset", **moved))
+    else:
+        connection.execute(update(position).where(there).values(moved))
+    for kind in _MENDED:
+        incidents.close(connection, kind, partition, now)
+    return None if before is None else int(before)
