@@ -25,6 +25,7 @@ from app.database.outbox import SqlOutbox
 from app.database.schedule import SqlSchedule
 from app.database.tables import setting
 from app.database.windows import SqlWindowStore
+from app.hearing import Hearing
 from app.http.services import Probe, Services
 from app.intake import Intake, JournalIntake, KafkaIntake
 from app.reader import AccountReader
@@ -76,6 +77,7 @@ class House:
     leases: SqlLeases
     schedule: SqlSchedule
     evaluator: Evaluator
+    hearing: Hearing
     reader: AccountReader
     keys: KeyRing
     topics: Topics
@@ -93,6 +95,8 @@ class House:
         outbox = SqlOutbox(database)
         alerts = SqlAlertStore(database, outbox, clock.real_us)
         admin = settings.admin_key
+        topics = Topics(settings.topic_prefix)
+        hearing = Hearing(database, calendar, topics)
         return cls(
             settings=settings,
             clock=clock,
@@ -104,10 +108,13 @@ class House:
             alerts=alerts,
             leases=SqlLeases(database),
             schedule=SqlSchedule(database),
-            evaluator=Evaluator(alerts, lambda: book.rulebook, calendar),
-            reader=AccountReader(database, calendar, lambda: book.configuration, clock.now_us),
+            evaluator=Evaluator(alerts, lambda: book.rulebook, calendar, stale=hearing.stale),
+            hearing=hearing,
+            reader=AccountReader(
+                database, calendar, lambda: book.configuration, clock.now_us, stale=hearing.stale
+            ),
             keys=KeyRing(database, admin.get_secret_value() if admin else None),
-            topics=Topics(settings.topic_prefix),
+            topics=topics,
             log=event_log(settings),
         )
 
@@ -169,6 +176,7 @@ class House:
             self.leases,
             self.calendar,
             self.clock.real_us,
+            hearing=self.hearing,
             rules_version=lambda: self.book.configuration.version,
         )
 

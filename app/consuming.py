@@ -16,7 +16,7 @@ import structlog
 
 from app.bootstrap import House, kafka_source
 from app.database.journal import Doorbell, JournalSource
-from consumers.loop import Handled
+from consumers.loop import ConsumerLoop, Handled
 
 if TYPE_CHECKING:
     from consumers.kafka import KafkaSource
@@ -47,6 +47,7 @@ class Consuming:
         self._complain = complain
         self._turned = turned
         self._source: KafkaSource | None = None
+        self._loops: dict[str, ConsumerLoop] = {}
 
     def loops(self) -> Mapping[str, Callable[[threading.Event], None]]:
         """What to run, by name."""
@@ -54,6 +55,11 @@ class Consuming:
         if self._house.settings.kafka:
             loops[KAFKA] = self._follow_kafka
         return loops
+
+    def refused(self, name: str) -> str | None:
+        """Why the database takes nothing from the loop of that name; None if it does."""
+        loop = self._loops.get(name)
+        return None if loop is None else loop.refused
 
     def kafka_trouble(self) -> str | None:
         """Why Kafka gives nothing to this process, in a few words; None if it does."""
@@ -71,7 +77,7 @@ class Consuming:
             trouble=lambda error: self._complain(JOURNAL, error),
             polled=lambda: self._turned(JOURNAL),
         )
-        self._keep_going(JOURNAL, loop.run, stop)
+        self._keep_going(JOURNAL, loop, stop)
 
     def _follow_kafka(self, stop: threading.Event) -> None:
         """The source is made and closed here: no other thread may touch it."""
@@ -85,16 +91,17 @@ class Consuming:
             dead_letters=dead_letters,
         )
         try:
-            self._keep_going(KAFKA, loop.run, stop)
+            self._keep_going(KAFKA, loop, stop)
         finally:
             for each in (source, dead_letters):
                 with contextlib.suppress(Exception):  # the process ends; the group will find out by itself
                     each.close()
 
-    def _keep_going(self, name: str, run: Callable[[threading.Event], None], stop: threading.Event) -> None:
+    def _keep_going(self, name: str, loop: ConsumerLoop, stop: threading.Event) -> None:
+        self._loops[name] = loop
         while not stop.is_set():
             try:
-                run(stop)
+                loop.run(stop)
             except Exception as error:  # a consumer that ended would be silence of our own making
                 self._complain(name, error)
                 stop.wait(_AGAIN_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -32,12 +32,15 @@ class AccountReader:
         calendar: Calendar,
         configuration: Callable[[], Configuration],
         now: Callable[[], int],
+        *,
+        stale: Callable[[int], Collection[str]] = lambda _now: (),
     ) -> None:
-        """``now`` is the moment of judgement in epoch microseconds."""
+        """``now`` is the moment of judgement in epoch microseconds; ``stale(now)`` what we may not have heard."""
         self._database = database
         self._calendar = calendar
         self._configuration = configuration
         self._now = now
+        self._stale = stale
 
     def risk(self, account_id: str) -> dict[str, Any] | None:
         """CONTRACT section 5, ``/v1/accounts/{id}/risk``; None for an unknown account."""
@@ -92,6 +95,7 @@ class AccountReader:
             today=today,
             zone=self._calendar.zone,
             families={each.name: each.first_day for each in first_days},
+            stale=frozenset(self._stale(self._now())),
         )
         rows = AccountRows(
             nos=[row.no],

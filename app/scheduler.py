@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
@@ -29,6 +29,7 @@ SILENT_S = 5.0  # without a ring for so long the doorbell is broken, or the real
 LEASE_US = 30 * 1_000_000  # a killed holder is followed within half a minute
 RENEW_US = 20 * 1_000_000  # left of it: renewed every ten seconds, not with every ring
 QUIET_S = 60.0  # the same trouble is logged once a minute
+PATIENCE_US = 15 * 60 * 1_000_000  # a day closes without its last events when they do not come for so long
 STOP_S = 5.0  # for the transaction in progress
 CLOCK_LEASE = "clock"
 _EPOCH = date(1970, 1, 1)
@@ -82,6 +83,22 @@ class Tick:
     summary: Summary = field(default_factory=Summary)
 
 
+class Hears(Protocol):
+    """Knows whether events may be missing, see :class:`app.hearing.Hearing`."""
+
+    def stale(self, now: int) -> Collection[str]:
+        """The families of events that may be missing at ``now``."""
+
+    def complete(self, until: int) -> bool:
+        """Whether all that happened until then is in the windows, as far as it was sent."""
+
+    def was_deaf(self) -> bool:
+        """Whether something is to be judged anew."""
+
+    def note_deaf(self, deaf: bool) -> None:
+        """Write that down, or that it was."""
+
+
 class Clockwork:
     """Decides what is due. Not thread-safe: one thread rings it. Tests call :meth:`tick` with a time of their own."""
 
@@ -93,22 +110,27 @@ class Clockwork:
         calendar: Calendar,
         real_us: Callable[[], int],
         *,
+        hearing: Hears,
         rules_version: Callable[[], str],
         holder: str | None = None,
     ) -> None:
         """``real_us`` gives the real time: a lease would never end by a clock that stands still.
 
-        ``rules_version`` tells the configuration in force.
+        ``rules_version`` tells the configuration in force. A day's close waits for the events of the day, and what was
+        judged while we were deaf is judged anew.
         """
         self._evaluator = evaluator
         self._schedule = schedule
         self._leases = leases
         self._calendar = calendar
         self._real_us = real_us
+        self._hearing = hearing
         self._holder = holder or new_holder()
         self._rules_version = rules_version
         self._rules_known = False  # that all were judged by the rules in force, since the clock is ours
         self._lease: Lease | None = None
+        self._waits_since: int | None = None  # a day's close for its events, by the real clock
+        self._deaf = False
 
     def tick(self, now: int, alive: Callable[[], None] = lambda: None) -> Tick:
         """Do what is due at ``now``, the moment of judgement. Raises StorageError, LeaseLost.
@@ -124,11 +146,14 @@ class Clockwork:
             self._keep()
 
         total = Summary()
-        day = self._due_day(now)
+        day = self._heard(self._due_day(now), now)
         if not self._rules_known:
             total.add(self._know_rules(day, now, still))
         elif day is not None:
             total.add(self._close(day, now, still))
+        if self._hears_again(now):
+            total.add(self._evaluator.evaluate_all(now, alive=still))
+            self._hearing.note_deaf(False)
         total.add(self._evaluator.evaluate_due(now))
         return Tick(True, day, total)
 
@@ -149,6 +174,25 @@ class Clockwork:
             return None
         newest = self._calendar.day_of_us(now) - 1
         return newest if last is None or newest > last.closed_day else None
+
+    def _heard(self, day: int | None, now: int) -> int | None:
+        """``day``, unless what was done on it may still be on its way: that is waited for, but not for ever."""
+        if day is None or self._hearing.complete(self._calendar.close_us(day)):
+            self._waits_since = None
+            return day
+        real = self._real_us()
+        if self._waits_since is None:
+            self._waits_since = real
+        return day if not 0 <= real - self._waits_since < PATIENCE_US else None
+
+    def _hears_again(self, now: int) -> bool:
+        """Whether all may be judged anew that was judged while we were deaf."""
+        deaf = bool(self._hearing.stale(now))
+        if deaf != self._deaf:
+            if deaf:
+                self._hearing.note_deaf(True)
+            self._deaf = deaf
+        return not deaf and self._hearing.was_deaf()
 
     def _know_rules(self, day: int | None, now: int, alive: Callable[[], None]) -> Summary:
         """Judge all accounts if the rules are others than before, as after a change while no service ran.

@@ -231,9 +231,13 @@ class Service:
     def _probes(self) -> dict[str, Probe]:
         probes: dict[str, Probe] = {"database": self._database_trouble}
         if "consumer" in self._roles:
-            probes["consumer"] = lambda: self._silence("consumer")
+            probes["consumer"] = lambda: self._silence("consumer") or self._consuming.refused("consumer")
             if self.settings.kafka:
-                probes["kafka"] = lambda: self._silence("kafka") or self._consuming.kafka_trouble()
+                probes["kafka"] = lambda: (
+                    self._silence("kafka")
+                    or self._consuming.refused("kafka")
+                    or self._consuming.kafka_trouble()
+                )
         if self._roles & {"consumer", "scheduler"}:
             probes["evaluator"] = lambda: self._silence("evaluator")
         if "scheduler" in self._roles:

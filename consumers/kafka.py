@@ -305,6 +305,18 @@ class KafkaSource:
             self._polled(connection, 1, _SLICE_S)
             self._watch(connection)
 
+    def current(self) -> Sequence[str]:
+        """Those that the cluster, which answers, has nothing more of."""
+        connection = self._link.connection
+        if connection is None or not self._link.alive:
+            return ()
+        ends = {which: connection.end(which) for which in self._reading if which not in self._resting}
+        return [
+            _name(which)
+            for which, end in ends.items()
+            if end is not None and self._reading[which].next >= end
+        ]
+
     def rest(self, partition: str, for_s: float) -> None:
         """Leave one partition alone for a while; the others go on."""
         which, connection = _partition(partition), self._link.connection

@@ -18,10 +18,10 @@ REST_S = 5.0  # a partition whose dead letters cannot be written is tried again 
 _POLL_S = 0.5
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _IDLE_S = 0.5
-# Stored positions are looked at after five seconds of silence, or so many batches: one partition may be silent, and its
-# position moved by a person, while others are busy.
-_LOOK_AGAIN = 500
-_SILENT_TURN = 50
+# It looks up after five seconds of silence, or so many batches: one partition may be silent, and its position moved by
+# a person, while others are busy.
+_LOOK_AGAIN = 100
+_SILENT_TURN = 10
 UNWRITABLE = "dead_letters_unwritable"  # the kind of incident
 
 
@@ -64,11 +64,12 @@ class ConsumerLoop:
         self._live_batch = live_batch
         self._behind_batch = behind_batch
         self._held = held
+        self.refused: str | None = None  # why the database took nothing at the last turn, in a line
         self._resting: set[str] = set()
         self._reached: dict[
             str, int
         ] = {}  # stored positions as this loop knows them: they may not begin again
-        self._turns = 0  # since stored positions were looked at
+        self._turns = _LOOK_AGAIN  # since it last looked up: at the start, at once
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -82,12 +83,13 @@ class ConsumerLoop:
                     started = True
                 behind = self.step(limit)
             except StorageError as error:
+                self.refused = str(error).splitlines()[0]
                 self._trouble(error)
                 started = False
                 self._wait(stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 continue
-            failures = 0
+            failures, self.refused = 0, None
             limit = self._behind_batch if behind else self._live_batch
 
     def drain(self) -> None:
@@ -95,6 +97,7 @@ class ConsumerLoop:
         self._seek(self._source.partitions())
         while self.step(self._behind_batch, timeout_s=0.0) is not None:
             pass
+        self._look_up()
 
     def step(self, limit: int, timeout_s: float = _POLL_S) -> bool | None:
         """One batch. Returns whether the source holds more, None if there was nothing to read."""
@@ -108,10 +111,11 @@ class ConsumerLoop:
         except PartitionStopped as stopped:
             self._stopped(stopped)
             return False
+        behind = self._handle(chunks) if chunks else None
         self._turns += 1 if chunks else _SILENT_TURN
         if self._turns >= _LOOK_AGAIN:
-            self._look_again()
-        return self._handle(chunks) if chunks else None
+            self._look_up()
+        return behind
 
     def _handle(self, chunks: Sequence[Chunk]) -> bool:
         """Commit what a poll gave. Returns whether the source holds more."""
@@ -143,14 +147,20 @@ class ConsumerLoop:
         end = max(chunk.end or 0, chunk.next + 1) if self._held else chunk.end
         return replace(chunk, end=end, resumes=chunk.partition in self._reached)
 
-    def _look_again(self) -> None:
-        """Somebody may have moved a position (`positions reset`, `db rebuild`) of which no record tells."""
+    def _look_up(self) -> None:
+        """Say which partitions are read to their ends, and see whether somebody moved a position (`positions reset`,
+        `db rebuild`) of which no record tells."""
         self._turns = 0
         owned = [partition for partition in self._source.partitions() if partition in self._reached]
-        stored = self._store.positions(owned) if owned else {}
+        if not owned:
+            return
+        stored = self._store.positions(owned)
         moved = [each for each in owned if each not in stored or stored[each].next != self._reached[each]]
         if moved:
             self._seek(moved)
+        current = [each for each in self._source.current() if each in stored and each not in moved]
+        if current:
+            self._store.current(current, self._now())
 
     def _seek(self, partitions: Sequence[str]) -> None:
         """Read on from where the database says."""

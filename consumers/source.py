@@ -70,6 +70,9 @@ class Source(Protocol):
         Raises PartitionStopped for one partition; the others go on with the next call.
         """
 
+    def current(self) -> Sequence[str]:
+        """Those that are known, by a word of the last seconds, to hold nothing beyond what :meth:`poll` gave."""
+
     def idle(self) -> None:
         """Take nothing, but keep what is owned: called every half second while the database is away."""
 
@@ -88,6 +91,10 @@ class SteadySource:
 
     def waiting(self) -> Sequence[str]:
         """None comes later."""
+        return ()
+
+    def current(self) -> Sequence[str]:
+        """Nobody waits for it to be complete: it is judged when it was read."""
         return ()
 
     def idle(self) -> None:

@@ -66,6 +66,9 @@ class WindowStore(Protocol):
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
         """How far each of ``partitions`` was handled; those that were never read are left out."""
 
+    def current(self, partitions: Sequence[str], now: int) -> None:
+        """Write down that each of ``partitions`` was read to its end at ``now``, the moment of judgement."""
+
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down, in a transaction of its own, that ``partition`` is in trouble; known trouble is kept as it is."""
 

@@ -88,6 +88,7 @@ class JournalSource(SteadySource):
         self._database = database
         self._doorbell = doorbell or Doorbell()
         self._position = 0
+        self._at_end = False
 
     @property
     def origin(self) -> str:
@@ -113,11 +114,17 @@ class JournalSource(SteadySource):
         while True:
             if chunk := self._read(limit):
                 self._position = chunk.next
+                self._at_end = not chunk.behind
                 return [chunk]
+            self._at_end = True
             left = deadline - time.monotonic()
             if left <= 0:
                 return []
             self._doorbell.wait(min(left, LOOK_EVERY_S))
+
+    def current(self) -> Sequence[str]:
+        """The one partition, if the last look found nothing behind what was given."""
+        return (PARTITION,) if self._at_end else ()
 
     def close(self) -> None:
         """Wake a waiting poll; the database is the owner's to close."""

@@ -68,6 +68,9 @@ position = Table(
     Column("origin", Text, nullable=False, server_default=""),
     Column("updated_at", BigInteger, nullable=False),
     Column("log", String(128), nullable=False, server_default=""),
+    Column(
+        "current_at", BigInteger
+    ),  # the moment of judgement at which it was last seen to be read to its end
     comment="How far each partition of each source is handled; moved by compare-and-set with the batch",
 )
 

@@ -62,6 +62,12 @@ class SqlWindowStore:
             rows = connection.execute(wanted.where(position.c.partition.in_(partitions))).all()
         return {row.partition: Position(row.next, row.log) for row in rows}
 
+    def current(self, partitions: Sequence[str], now: int) -> None:
+        """Write down that each of ``partitions`` was read to its end at ``now``."""
+        reached = update(position).where(position.c.partition.in_(partitions))
+        with self._database.write() as connection:
+            connection.execute(reached.values(current_at=now, behind=False))
+
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down that ``partition`` is in trouble; known trouble is kept as it is."""
         with self._database.write() as connection:

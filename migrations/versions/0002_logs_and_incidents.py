@@ -30,6 +30,7 @@ ROOM = {"account": 80}
 def upgrade() -> None:
     """Add ``position.log``, ``incident`` and ``process``."""
     op.add_column("position", sa.Column("log", sa.String(length=128), server_default="", nullable=False))
+    op.add_column("position", sa.Column("current_at", sa.BigInteger(), nullable=True))
     op.create_table(
         "incident",
         sa.Column(
@@ -80,3 +81,4 @@ def downgrade() -> None:
     op.drop_table("incident")
     with op.batch_alter_table("position") as batch:
         batch.drop_column("log")
+        batch.drop_column("current_at")

@@ -20,6 +20,7 @@ class MemoryWindows:
     """Everything as plain lists and dicts. A failed transaction is undone by putting the copies back."""
 
     reached: dict[str, Position] = field(default_factory=dict)
+    current_at: dict[str, int] = field(default_factory=dict)
     incidents: list[tuple[str, str, str, bool]] = field(default_factory=list)
     behind: dict[str, bool] = field(default_factory=dict)
     accounts: dict[str, AccountState] = field(default_factory=dict)
@@ -32,6 +33,10 @@ class MemoryWindows:
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
         """How far each of ``partitions`` was handled."""
         return {each: self.reached[each] for each in partitions if each in self.reached}
+
+    def current(self, partitions: Sequence[str], now: int) -> None:
+        """Write down that each of ``partitions`` was read to its end."""
+        self.current_at.update(dict.fromkeys(partitions, now))
 
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down that ``partition`` is in trouble, unless that is known."""

@@ -22,9 +22,11 @@ from app.database.engine import Database
 from app.database.leases import Lease, SqlLeases
 from app.database.schedule import DayClose, SqlSchedule
 from app.database.tables import lease
+from app.hearing import Hearing
 from app.scheduler import LEASE_US, Clockwork, Doorbell, LeaseLost, Stopping
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
+from consumers.topics import Topics
 from tests.contract.alert_grounds import SqlGround
 
 SECOND = 1_000_000
@@ -183,6 +185,7 @@ def clockwork(
         SqlLeases(ground.database),
         calendar,
         clocks.read,
+        hearing=Hearing(ground.database, calendar, Topics("bellwether.")),
         rules_version=lambda: version,
     )
 
