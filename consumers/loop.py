@@ -69,7 +69,8 @@ class ConsumerLoop:
         self._reached: dict[
             str, int
         ] = {}  # stored positions as this loop knows them: they may not begin again
-        self._turns = _LOOK_AGAIN  # since it last looked up: at the start, at once
+        self._turns = 0  # since it last looked up
+        self._current: frozenset[str] = frozenset()  # partitions that were read to their end, since they are ours
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -113,7 +114,7 @@ class ConsumerLoop:
             return False
         behind = self._handle(chunks) if chunks else None
         self._turns += 1 if chunks else _SILENT_TURN
-        if self._turns >= _LOOK_AGAIN:
+        if self._turns >= _LOOK_AGAIN or (not chunks and not self._current.issuperset(self._reached)):
             self._look_up()
         return behind
 
@@ -152,6 +153,7 @@ class ConsumerLoop:
         `db rebuild`) of which no record tells."""
         self._turns = 0
         owned = [partition for partition in self._source.partitions() if partition in self._reached]
+        self._reached = {partition: self._reached[partition] for partition in owned}
         if not owned:
             return
         stored = self._store.positions(owned)
@@ -161,10 +163,12 @@ class ConsumerLoop:
         current = [each for each in self._source.current() if each in stored and each not in moved]
         if current:
             self._store.current(current, self._now())
+        self._current = self._current.intersection(owned).union(current)
 
     def _seek(self, partitions: Sequence[str]) -> None:
         """Read on from where the database says."""
         stored = self._store.positions(partitions) if partitions else {}
+        self._current = self._current.difference(partitions)
         for partition in partitions:
             self._reached.pop(partition, None)
         self._reached.update((partition, known.next) for partition, known in stored.items())

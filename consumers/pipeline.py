@@ -139,7 +139,7 @@ class Pipeline:
         try:
             with self._store.transaction() as transaction:
                 for read in reads:
-                    transaction.advance(read.chunk, origin)
+                    transaction.advance(read.chunk, origin, now)
                     totals.internal += read.internal
                     if read.rejected:
                         totals.rejected.update(each.rejection.reason for each in read.rejected)

@@ -25,9 +25,10 @@ class Rejected:
 class WindowTransaction(Protocol):
     """One batch's work; all of it is kept or none."""
 
-    def advance(self, chunk: Chunk, origin: str) -> None:
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
         """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``, or begin it there.
 
+        ``now`` is the moment of judgement, at which a chunk that is not behind has read the partition to its end.
         Raises LostPosition, also where a chunk that resumes finds no position any more. What the log lost before the
         first record, and what is damaged, becomes an incident.
         """

@@ -26,11 +26,13 @@ from consumers.store import Rejected
 from consumers.windows import NEVER, DayCounts, UserIds, Users
 
 _ADVANCE = """
-UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?
+UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?,
+  current_at = COALESCE(?, current_at)
 WHERE partition = ? AND next = ?
 """
 _BEGIN = """
-INSERT INTO position (partition, next, "end", behind, origin, log, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO position (partition, next, "end", behind, origin, log, updated_at, current_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
 # The one that is known comes too, but for its blobs: were it gone, the lane was made anew.
@@ -110,9 +112,10 @@ class SqlWindowTransaction:
         self._numbers: dict[str, int] = {}
         self._days_before: dict[str, tuple[int, int]] = {}
 
-    def advance(self, chunk: Chunk, origin: str) -> None:
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
         """Compare-and-set the partition's position, or begin it; a rival who was first raises LostPosition."""
-        reached = (chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now)
+        current_at = None if chunk.behind else now
+        reached = (chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now, current_at)
         moved = self._statements.run(_ADVANCE, (*reached, chunk.partition, chunk.start)).rowcount
         if not moved and not chunk.resumes:
             moved = self._statements.run(_BEGIN, (chunk.partition, *reached)).rowcount

@@ -55,7 +55,7 @@ class MemoryWindows:
         for name in self.__slots__:
             setattr(self, name, getattr(work, name))
 
-    def advance(self, chunk: Chunk, origin: str) -> None:
+    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
         """Compare-and-set the partition's position. Raises LostPosition."""
         reached = self.reached.get(chunk.partition)
         if (reached is None and chunk.resumes) or (reached is not None and reached.next != chunk.start):
@@ -64,6 +64,8 @@ class MemoryWindows:
         if chunk.lost:
             self.incidents.append(("gap", chunk.partition, str(chunk.lost), False))
         self.behind[chunk.partition] = chunk.behind
+        if not chunk.behind:
+            self.current_at[chunk.partition] = now
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
         """Segments of ``lane`` numbered above ``after``, oldest first; None if that one is gone."""
