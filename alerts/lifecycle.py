@@ -8,8 +8,8 @@
     firing       stays        clears       holds        resolves
 
 Pure: time is an argument, and the same finding at the same instant twice moves nothing the second time. The
-words and their semantics are Prometheus' (``for``, ``keep_firing_for``) and METRICS section 1's (the hold while a
-condition cannot be told). Instants and durations are microseconds.
+words and their semantics are Prometheus' (``for``, ``keep_firing_for``); a condition that cannot be told holds what is
+(METRICS section 1). Instants and durations are microseconds.
 
 ``check_at`` says when the clock must look again although nothing happened: when a ``for`` or a
 ``keep_firing_for`` runs out, or a cooldown ends. A pending alert without one has its ``for`` stopped, since

@@ -83,7 +83,7 @@ def replay(
     is_internal: Callable[[str], bool] | None = None,
     summary: Summary | None = None,
 ) -> Iterator[LedgerLine]:
-    """The ledger of ``bodies``, one event each: sorted by day, account, rule and event (CONTRACT section 2).
+    """The ledger of ``bodies``, one event each: sorted by day, account, rule and event (docs/events.md, docs/rules.md).
 
     Days close from the first event's to the newest's, or from ``first`` to ``until``; no alert is open before
     the first, though metrics see all earlier events. Events more than five minutes after ``now_us`` are

@@ -1,4 +1,4 @@
-"""Risk level: one word for an account, from its alerts (METRICS section 5)."""
+"""Risk level: one word for an account, from its alerts (docs/alerts.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RiskLevel(StrEnum):
 def risk_level(firing: Iterable[Severity], known: bool) -> RiskLevel:
     """The highest severity among an account's firing alerts, acknowledged, snoozed or not; ``info`` does not count.
 
-    ``known``: whether any metric of METRICS section 2 is ok. It matters only where nothing fires: an alert that
+    ``known``: whether any metric of docs/metrics.md is ok. It matters only where nothing fires: an alert that
     holds while nothing can be told is still an alert.
     """
     worst = max((severity for severity in firing if severity is not Severity.INFO), key=_rank, default=None)

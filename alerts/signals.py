@@ -17,7 +17,7 @@ def signals(
     rules: Sequence[Rule],
     details: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """One entry per metric that any of ``rules`` reads, in the order of the catalogue (CONTRACT section 5).
+    """One entry per metric that any of ``rules`` reads, in the order of the catalogue.
 
     ``breached``: the value stands, and what a rule says of it is part of why that rule's condition holds.
     ``threshold`` and ``gap`` are of the severest such rule, else of the first that reads the metric. ``details``: see

@@ -20,6 +20,7 @@ from consumers.loop import ConsumerLoop, Handled
 
 if TYPE_CHECKING:
     from consumers.kafka import KafkaSource
+    from consumers.kafka_log import DeadLetterTopic
 
 JOURNAL, KAFKA = "consumer", "kafka"
 """The names of the loops, of their threads, and of their parts in /readyz."""
@@ -70,41 +71,55 @@ class Consuming:
         return None if said is None else str(said).splitlines()[0]
 
     def _follow_journal(self, stop: threading.Event) -> None:
-        source = JournalSource(self._house.database, self._bell)
-        loop = self._house.consumer(
-            source,
+        self._keep_going(JOURNAL, self._of_journal, stop)
+
+    def _follow_kafka(self, stop: threading.Event) -> None:
+        self._keep_going(KAFKA, self._of_kafka, stop)
+
+    def _of_journal(self, _kept: contextlib.ExitStack) -> ConsumerLoop:
+        return self._house.consumer(
+            JournalSource(self._house.database, self._bell),
             heard=self._heard,
             trouble=lambda error: self._complain(JOURNAL, error),
             polled=lambda: self._turned(JOURNAL),
         )
-        self._keep_going(JOURNAL, loop, stop)
 
-    def _follow_kafka(self, stop: threading.Event) -> None:
-        """The source is made and closed here: no other thread may touch it."""
-        self._source = source = kafka_source(self._house.settings, said=_say)
-        dead_letters = self._house.dead_letter_topic()
-        loop = self._house.consumer(
-            source,
-            heard=self._heard,
-            trouble=lambda error: self._complain(KAFKA, error),
-            polled=lambda: self._turned(KAFKA),
-            dead_letters=dead_letters,
-        )
-        try:
-            self._keep_going(KAFKA, loop, stop)
-        finally:
-            for each in (source, dead_letters):
-                with contextlib.suppress(Exception):  # the process ends; the group will find out by itself
-                    each.close()
+    def _of_kafka(self, kept: contextlib.ExitStack) -> ConsumerLoop:
+        with contextlib.ExitStack() as made:
+            dead_letters = self._house.dead_letter_topic()
+            made.callback(_close, dead_letters)
+            source = kafka_source(self._house.settings, said=_say)
+            made.callback(_close, source)
+            loop = self._house.consumer(
+                source,
+                heard=self._heard,
+                trouble=lambda error: self._complain(KAFKA, error),
+                polled=lambda: self._turned(KAFKA),
+                dead_letters=dead_letters,
+            )
+            kept.callback(made.pop_all().close)
+        self._source = source
+        return loop
 
-    def _keep_going(self, name: str, loop: ConsumerLoop, stop: threading.Event) -> None:
-        self._loops[name] = loop
-        while not stop.is_set():
-            try:
-                loop.run(stop)
-            except Exception as error:  # a consumer that ended would be silence of our own making
-                self._complain(name, error)
-                stop.wait(_AGAIN_S)
+    def _keep_going(
+        self, name: str, make: Callable[[contextlib.ExitStack], ConsumerLoop], stop: threading.Event
+    ) -> None:
+        """What is read is opened here, once that works, and closed here: no other thread may touch it."""
+        with contextlib.ExitStack() as kept:
+            loop: ConsumerLoop | None = None
+            while not stop.is_set():
+                try:
+                    if loop is None:
+                        self._loops[name] = loop = make(kept)
+                    loop.run(stop)
+                except Exception as error:  # a consumer that ended would be silence of our own making
+                    self._complain(name, error)
+                    stop.wait(_AGAIN_S)
+
+
+def _close(opened: KafkaSource | DeadLetterTopic) -> None:
+    with contextlib.suppress(Exception):  # the process ends; the group will find out by itself
+        opened.close()
 
 
 def _say(line: str) -> None:

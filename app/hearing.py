@@ -1,8 +1,8 @@
 """Whether we hear: which families of events may be missing from the windows because a consumer is away or behind.
 
-METRICS section 7, the part that lag alone decides: what looks like silence of a customer while we were deaf opens
-nothing. Consumers say of each partition when they last had it read to its end; who did not say so today, or within the
-hour, makes the activity it carries stale.
+What looks like silence of a customer while we were deaf opens nothing (docs/decisions/0009). Consumers say of each
+partition when they last had it read to its end; who did not say so today, or within the hour, makes the activity it
+carries stale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.database.upsert import inserting
 from consumers.days import Calendar
 from consumers.topics import Topics
 
-DEAF_US = 3_600_000_000  # METRICS section 7: lagging by more than an hour
+DEAF_US = 3_600_000_000  # lagging by more than an hour
 _ACTIVITY = frozenset({"logins", "features", "sessions"})
 _DEAF = (
     "deaf"  # the setting that outlives a process: something was judged, or may have been, while we were deaf

@@ -107,13 +107,13 @@ class KafkaIntake:
     def take(self, taken: Taken) -> Claim | Answer:
         """Acknowledged by all replicas in sync, then what the database has to know of it."""
         if taken.key is None and not taken.refused:
-            self._log.append(taken.good)
+            self._append(taken.good)
             return Claim.OURS
         known = self._together.run(lambda connection: _claim(connection, taken))
         if known is not Claim.OURS:
             return known
         try:
-            self._log.append(taken.good)
+            self._append(taken.good)
             self._together.run(lambda connection: _conclude(connection, taken))
         except BaseException:
             self._release(taken)
@@ -124,9 +124,14 @@ class KafkaIntake:
         """Two at the same moment may both produce one of them: its id counts once."""
         with self._database.read() as connection:
             judged = dead_letters.judge(connection, wanted, now, lock=False)
-        self._log.append(list(judged.good.values()))
+        self._append(list(judged.good.values()))
         with self._database.write() as connection:
             return dead_letters.settle(connection, judged, received_at)
+
+    def _append(self, good: Sequence[Good]) -> None:
+        """Where all was refused, Kafka may be away: what was refused is kept in the database."""
+        if good:
+            self._log.append(good)
 
     def _release(self, taken: Taken) -> None:
         key = taken.key

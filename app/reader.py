@@ -43,7 +43,7 @@ class AccountReader:
         self._stale = stale
 
     def risk(self, account_id: str) -> dict[str, Any] | None:
-        """CONTRACT section 5, ``/v1/accounts/{id}/risk``; None for an unknown account."""
+        """What ``/v1/accounts/{id}/risk`` answers (/openapi.json); None for an unknown account."""
         with self._database.read() as connection:
             row = _row(connection, account_id)
             if row is None:
@@ -65,7 +65,7 @@ class AccountReader:
         }
 
     def metrics(self, account_id: str) -> dict[str, Any] | None:
-        """CONTRACT section 5, ``/v1/accounts/{id}/metrics``; None for an unknown account."""
+        """What ``/v1/accounts/{id}/metrics`` answers (/openapi.json); None for an unknown account."""
         with self._database.read() as connection:
             row = _row(connection, account_id)
             if row is None:

@@ -72,7 +72,7 @@ class Service:
         self._journal_bell = JournalBell()
         self._threads: list[threading.Thread] = []
         self._turned: dict[str, float] = {}
-        self._complaints: dict[str, tuple[str, float]] = {}
+        self._complaints: dict[tuple[str, str], float] = {}
         self._clock_bell = Doorbell(self.house.clockwork(), self._clock.now_us)
         self._notifier = Notifier(
             self.house.outbox,
@@ -221,10 +221,11 @@ class Service:
         self._turned[name] = time.monotonic()
 
     def _complain(self, name: str, error: Exception) -> None:
-        said, at = self._complaints.get(name, ("", 0.0))
-        if str(error) == said and time.monotonic() - at < QUIET_S:
+        now = time.monotonic()
+        self._complaints = {said: at for said, at in self._complaints.items() if now - at < QUIET_S}
+        if (name, str(error)) in self._complaints:
             return
-        self._complaints[name] = (str(error), time.monotonic())
+        self._complaints[name, str(error)] = now
         unexpected = None if isinstance(error, BellwetherError) else error
         log.error(f"{name} in trouble", error=str(error), exc_info=unexpected)
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -29,7 +30,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN = re.compile(r"(\d{1,10})\s*([smhdw]?)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "": 86_400}
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
-_ADDRESS_PASSWORD = re.compile(r"(://[^/@:]*):[^@/]*@")
+# Up to the last '@', and in the query: a password may hold what an address may not, and is no less a secret for it.
+_ADDRESS_PASSWORD = re.compile(r"(?<=://)([^:@/]*:)(.+)(?=@)|(?<=[?&])(password=)([^&#]+)")
 
 
 class Delivery(StrEnum):
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
     kafka_ssl_password: SecretStr | None = None
+    kafka_ssl_check_hostname: bool = Field(True, description="a broker's certificate must bear its name")
     kafka_group_id: str = Field("bellwether", min_length=1, max_length=200)
     kafka_instance_id: str = Field(
         "", max_length=200, description="one consumer's own name: restarted under it, it goes on at once"
@@ -240,6 +243,7 @@ class Settings(BaseSettings):
                 ssl_certfile=text(self.kafka_ssl_certfile),
                 ssl_keyfile=text(self.kafka_ssl_keyfile),
                 ssl_password=shown(self.kafka_ssl_password),
+                ssl_check_hostname=self.kafka_ssl_check_hostname,
                 group_id=self.kafka_group_id,
                 instance_id=self.kafka_instance_id,
             )
@@ -265,8 +269,8 @@ class Settings(BaseSettings):
         """The secrets themselves, for the log's redaction."""
         held = [getattr(self, field) for field in SECRETS]
         secrets = [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
-        password = re.search(r"://[^/@:]*:([^@/]*)@", self.database_url)
-        return (*secrets, *([password[1]] if password and password[1] else []))
+        passwords = [found[2] or found[4] for found in _ADDRESS_PASSWORD.finditer(self.database_url)]
+        return (*secrets, *passwords, *(unquote(each) for each in passwords))
 
 
 SECRETS = (
@@ -312,7 +316,7 @@ def _shown(field: str, value: Any) -> str:
         case int() if field == "now":
             shown = (_EPOCH + timedelta(microseconds=value)).isoformat().replace("+00:00", "Z")
         case str() if field == "database_url":
-            shown = _ADDRESS_PASSWORD.sub(rf"\1:{REDACTED}@", value)
+            shown = _ADDRESS_PASSWORD.sub(lambda found: f"{found[1] or found[3]}{REDACTED}", value)
         case _:
             shown = "" if value is None else str(value)
     return shown

@@ -49,7 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         now = time.time()
-        self.server.arrived.setdefault(json.loads(body)["data"]["account_id"], now)
+        account = json.loads(body)["data"].get("account", {}).get("id")  # a summary is about none
+        if account:
+            self.server.arrived.setdefault(account, now)
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -112,8 +114,8 @@ def measure(broker: Broker, url: str, kind: str, rate: int, seconds: float) -> N
                 probes,
                 rate=rate,
                 seconds=WARM_S,
-                probe_rate=PROBE_RATE,
-                run=f"{run}w",
+                probe_rate=0,
+                run=run,
             )
             time.sleep(WARM_S)
             sent = steadily(
@@ -159,7 +161,7 @@ def measure(broker: Broker, url: str, kind: str, rate: int, seconds: float) -> N
 def _service(folder: Path, bootstrap: str, prefix: str, url: str, port: int) -> subprocess.Popen[bytes]:
     rules = folder / "bellwether.yaml"
     rules.write_text(
-        "destinations:\n  - {name: crm, kind: webhook, url_env: BENCH_URL, secret_env: BENCH_SECRET}\n"
+        "destinations:\n  - {name: crm, type: webhook, url_env: BENCH_URL, secret_env: BENCH_SECRET}\n"
         "routes:\n  - {to: crm}\n"
     )
     environment = {

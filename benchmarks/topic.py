@@ -1,7 +1,7 @@
 """Fills topics: with a file of events as fast as it goes, or at a steady rate with the instant each was sent.
 
 librdkafka's producer, since a bench of consumers should not wait ten minutes for its input; keyed by account, in
-batches of up to 900 kB as PERFORMANCE asks of producers.
+batches of up to 900 kB as producers are asked to.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
 _KEY = b'"account_id":"'
 PARTITIONS = 8
+PROBES = 1_000  # accounts with a champion to lose
 
 
 def fill(bootstrap: str, topic: str, path: Path, events: int) -> None:
@@ -67,18 +68,29 @@ class Sent:
 def steadily(
     bootstrap: str, logins: str, probes: str, *, rate: int, seconds: float, probe_rate: int, run: str
 ) -> Sent:
-    """Produce ``rate`` logins and ``probe_rate`` red ratings, each of an account of its own, for ``seconds``."""
+    """Produce ``rate`` logins and ``probe_rate`` departed champions, each of another account, for ``seconds``.
+
+    Without a ``probe_rate`` the accounts get their champions instead: an account's first judgement tells nobody.
+    """
     sent = Sent()
+    refused: list[str] = []
     producer = Producer(
         {"bootstrap.servers": bootstrap, "linger.ms": 2, "partitioner": "murmur2_random", "acks": "all"}
     )
 
-    def told(error: KafkaError | None, message: Message) -> None:
-        assert error is None, error
-        headers: dict[str, Any] = dict(message.headers() or ())
-        stamp = float(headers["sent"])
-        sent.records[(int(message.partition() or 0), int(message.offset() or 0))] = stamp
+    def told(stamp: float, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            sent.records[(int(message.partition() or 0), int(message.offset() or 0))] = stamp
+        else:
+            refused.append(str(error))
 
+    if not probe_rate:
+        for each in range(PROBES):
+            is_champion = {"contact_id": "c1", "user_id": "u1", "roles": ["champion"]}
+            account = f"probe-{run}-{each:06d}"
+            producer.produce(
+                probes, _event(f"{run}-c{each}", "contact.updated", account, data=is_champion), account
+            )
     began = time.time()
     number = probed = 0
     while (passed := time.time() - began) < seconds:
@@ -87,23 +99,23 @@ def steadily(
             account = f"account-{number % 2_000:05d}"
             producer.produce(
                 logins,
-                _event(f"{run}-l{number}", "user.login", account, user_id=f"u{number % 20_000}"),
+                _event(f"{run}-l{probe_rate}-{number}", "user.login", account, user_id=f"u{number % 20_000}"),
                 account,
-                headers=[("sent", repr(now).encode())],
-                on_delivery=told,
+                on_delivery=partial(told, now),
             )
             number += 1
         while probed < passed * probe_rate:
             account = f"probe-{run}-{probed:06d}"
             sent.probes[account] = time.time()
+            left = {"kind": "left_company", "previous_user_id": "u1"}
             producer.produce(
-                probes,
-                _event(f"{run}-p{probed}", "sentiment.rated", account, data={"rating": "red"}),
-                account,
+                probes, _event(f"{run}-p{probed}", "champion.changed", account, data=left), account
             )
             probed += 1
         producer.poll(0.001)
     producer.flush(30)
+    if refused:
+        raise SystemExit(f"{len(refused)} events were not produced: {refused[0]}")
     return sent
 
 

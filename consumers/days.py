@@ -1,8 +1,8 @@
 """Civil days: instants turned into days since 1970-01-01 in the organisation's zone, and back.
 
-METRICS section 1: an event belongs to the civil day of its ``occurred_at``. A civil day may last 23, 24 or 25 hours,
-24 h 30 m, or, where a country changed sides of the date line, no time at all; everything here is exact over all of
-that, and fast because an offset is looked up once per UTC day and zone, not once per event.
+An event belongs to the civil day of its ``occurred_at`` (METRICS section 1). A civil day may last 23, 24 or
+25 hours, 24 h 30 m, or, where a country changed sides of the date line, no time at all; everything here is exact over
+all of that, and fast because an offset is looked up once per UTC day and zone, not once per event.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can happen: one frozen type per event of CONTRACT section 4, which msgspec fills from JSON.
+"""What can happen: one frozen type per event of docs/events.md, which msgspec fills from JSON.
 
 The types carry what each event needs and the range of every value, so a decoded event is valid. ``user.login`` is the
 hot path: five fields, its ``data`` never looked at. An absent optional field is None. Three kinds of value are put into
@@ -404,10 +404,10 @@ FAMILY: dict[type[Envelope], str | None] = {
     TouchpointLogged: None,
     SubscriptionChanged: "subscriptions",
 }
-"""The family of each type: what was never received over the whole portfolio is unknown, not absent (METRICS 1)."""
+"""The family of each type: what the whole portfolio never received is unknown, not absent (docs/metrics.md)."""
 
 ACTIVITY = frozenset((UserLogin, FeatureUsed, SessionEnded))
 """What counts as a user being active (METRICS section 1)."""
 
 TYPES: dict[str, type[Envelope]] = {str(kind.__struct_config__.tag): kind for kind in FAMILY}
-"""Every event type by the name that CONTRACT section 4 gives it."""
+"""Every event type by the name that docs/events.md gives it."""

@@ -169,7 +169,7 @@ def _place(fact: Fact) -> tuple[int, str, str, str]:
 
 
 def derive(facts: Sequence[Fact], calendar: Calendar) -> State:
-    """What is in effect after all of ``facts``, which must be in order (METRICS sections 1, 2.3, 2.7 to 2.9)."""
+    """What is in effect after all of ``facts``, in their order (docs/metrics.md sections 1, 2.3, 2.7 to 2.9)."""
     profile = Profile()
     fields: dict[str, Any] = {}
     seats = _Seats()

@@ -23,6 +23,7 @@ from kafka.errors import (
 from consumers.errors import SourceError
 from consumers.kafka_batches import Damage, collect, damage_of
 from consumers.kafka_client import KafkaClient
+from consumers.kafka_commits import Commits
 from consumers.kafka_connection import Connection
 from consumers.kafka_damage import Interrupted, behind, told
 from consumers.kafka_edges import Edges
@@ -33,9 +34,8 @@ from consumers.source import Chunk, Position
 _SLICE_S = 0.1  # a poll looks up so often, to say at once that partitions came
 _GATHER_S = 0.5  # behind, a chunk grows for so long: larger ones are cheaper to store
 _LATER_S = 1.0  # until a partition is asked about again that gave no answer
-_RECHECK_S = 5.0  # until a stopped partition is: somebody may have reset its position
+_RECHECK_S = 5.0  # until one is whose position does not fit its log: somebody may have reset it
 _REFUSED_S = 30.0  # until a partition is tried again that we may not read, or lack the codec for
-_COMMIT_S = 1.0
 _NOW = float("-inf")
 
 Found = dict[TopicPartition, tuple[list[bytes], list[int]]]
@@ -77,12 +77,10 @@ class KafkaSource:
         self._seen: tuple[Connection | None, int] = (None, 0)  # the membership as of which all this holds
         self._reading: dict[TopicPartition, _Reading] = {}
         self._waiting: dict[TopicPartition, float] = {}  # until when it need not be asked for
-        self._refused: dict[TopicPartition, tuple[Position | None, str]] = {}
+        self._stopped: set[TopicPartition] = set()  # those of them that wait for a person
         self._resting: dict[TopicPartition, float] = {}
         self._damaged: dict[TopicPartition, Damage] = {}
-        self._committable: dict[TopicPartition, int] = {}
-        self._committed_at = _NOW
-        self.failed_commits = 0
+        self._commits = Commits(clock)
 
     # --- what it is --------------------------------------------------------------------------------------------
 
@@ -108,15 +106,15 @@ class KafkaSource:
     def waiting(self) -> Sequence[str]:
         """Those of them that are to be sought; one that gave no answer or was refused is named again later."""
         self._follow()
-        now = self._clock()
-        return sorted(_name(each) for each, until in self._waiting.items() if until <= now)
+        return [
+            _name(each) for each in sorted(self._due(), key=lambda it: (self._edges.unanswered_at(it), it))
+        ]
 
     # --- from where --------------------------------------------------------------------------------------------
 
     def seek(self, partition: str, position: Position | None) -> None:
-        """Read on from ``position``. Raises SourceError, or PartitionStopped once for each position that does not fit.
-
-        If the log cannot be asked now, the partition stays among those that wait.
+        """Read on from ``position``. Raises SourceError, or PartitionStopped if it does not fit; then, or if the log
+        cannot be asked now, the partition stays among those that wait.
         """
         self._follow()
         which, connection = _partition(partition), self._link.connection
@@ -136,19 +134,17 @@ class KafkaSource:
             return
         verdict = place(partition, position, state_now)
         if isinstance(verdict, Place):
-            self._refused.pop(which, None)
             self._edges.agreed(which)
             self._begin(connection, which, verdict, state_now)
             return
-        known = self._refused.get(which)
-        self._refused[which] = (position, verdict.kind)
+        self._stopped.add(which)
         self._waiting[which] = self._clock() + _RECHECK_S
-        if known != (position, verdict.kind):
-            raise verdict
+        raise verdict
 
     def _begin(self, connection: Connection, which: TopicPartition, where: Place, state: LogState) -> None:
         connection.seek(which, where.first)
         self._waiting.pop(which, None)
+        self._stopped.discard(which)
         self._damaged.pop(which, None)
         self._reading[which] = _Reading(state.log, state.beginning, where.next, where.lost)
 
@@ -162,7 +158,7 @@ class KafkaSource:
     def _state(self, connection: Connection, which: TopicPartition) -> LogState | None:
         """The log of a partition as it is now; None if nobody can say, then it is asked for later."""
         try:
-            state = self._edges.state(connection, which, self._waiting)
+            state = self._edges.state(connection, which, self._due())
         except KafkaError as error:
             self._link.problem = (
                 f"{self._origin} does not say where {_name(which)} begins and ends: {in_a_line(error)}"
@@ -243,7 +239,7 @@ class KafkaSource:
             self._link.problem = (
                 f"{self._origin} does not let us read {', '.join(sorted(refused)) or 'a topic'}"
             )
-            for each in self._owned():
+            for each in self._reading:
                 if each.topic in refused:
                     self.rest(_name(each), _REFUSED_S)
             self._link.failed(self._link.problem)
@@ -318,36 +314,27 @@ class KafkaSource:
         ]
 
     def rest(self, partition: str, for_s: float) -> None:
-        """Leave one partition alone for a while; the others go on."""
+        """Leave one partition alone for a while; the others go on. One that waits to be sought goes on waiting."""
         which, connection = _partition(partition), self._link.connection
-        if which is not None and connection is not None:
+        if which in self._waiting:
+            self._waiting[which] = self._clock() + for_s
+            self._stopped.add(which)
+        elif which is not None and connection is not None:
             self._resting[which] = self._clock() + for_s
             connection.pause([which])
 
     def done(self, chunks: Sequence[Chunk]) -> None:
         """Tell the group, once a second; whether that works matters to nobody's data."""
-        for chunk in chunks:
-            which = _partition(chunk.partition)
-            if which is not None:
-                self._committable[which] = chunk.next
-        connection = self._link.connection
-        if connection is not None and self._clock() - self._committed_at >= _COMMIT_S:
-            self._committed_at = self._clock()
-            offsets, self._committable = self._committable, {}
-            try:
-                connection.commit(offsets, self._commit_failed)
-            except KafkaError as error:
-                self._commit_failed(error)
+        reached = {_partition(chunk.partition): chunk.next for chunk in chunks}
+        told = ((which, offset) for which, offset in reached.items() if which is not None)
+        self._commits.tell(self._link.connection, told)
 
     def close(self) -> None:
         """Leave the group; within two seconds, whether a broker answers or not."""
         connection = self._link.close()
         if connection is not None:
-            connection.close(self._committable)
+            connection.close(self._commits.untold)
         self._follow()
-
-    def _commit_failed(self, _error: Exception) -> None:
-        self.failed_commits += 1
 
     def _ready(self, timeout_s: float) -> Connection | None:
         connection = self._link.ready(timeout_s)
@@ -365,17 +352,19 @@ class KafkaSource:
         if seen != self._seen:
             self._seen = seen
             self._edges.forget()
-            for each in (self._reading, self._damaged, self._resting, self._committable):
+            self._commits.forget()
+            for each in (self._reading, self._damaged, self._resting, self._stopped):
                 each.clear()
-            owned = self._owned()
-            self._waiting = dict.fromkeys(owned, _NOW)
-            self._refused = {each: why for each, why in self._refused.items() if each in owned}
+            self._waiting = dict.fromkeys(self._owned(), _NOW)
+
+    def _due(self) -> list[TopicPartition]:
+        """Those that are to be sought now."""
+        now = self._clock()
+        return [each for each, until in self._waiting.items() if until <= now]
 
     def _disturbed(self) -> bool:
         """Whether a poll should return with what it has: something else is to be done first."""
-        now = self._clock()
-        due = any(until <= now for until in self._waiting.values())
-        return due or bool(self._damaged) or self._link.backs_off
+        return bool(self._due() or self._damaged) or self._link.backs_off
 
     def _ask_again(self, connection: Connection, partitions: Iterable[TopicPartition]) -> None:
         """Their place is to be decided anew."""
@@ -394,7 +383,7 @@ class KafkaSource:
 
     def _watch(self, connection: Connection) -> None:
         """See from time to time that the cluster is there, and that no topic was made anew meanwhile."""
-        if self._link.watch() and not (self._resting or self._waiting):
+        if self._link.watch() and not (self._resting or self._waiting.keys() - self._stopped):
             self._link.problem = None
         logs = {each: connection.log_of(each.topic) for each in self._reading}
         changed = [each for each, log in logs.items() if log not in (None, self._reading[each].log)]

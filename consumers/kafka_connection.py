@@ -6,6 +6,7 @@ The library's own trouble stays in here: what it does on its own thread, what it
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ _PROTOCOL = (4, 0)
 _SESSION_MS = 10_000
 _HEARTBEAT_MS = 2_000
 _METADATA_MS = 15_000  # a topic made later is read that soon; ids are looked at more often than that
+_MISSING_MS = 2_000  # the same while one is known not to be there
 _FETCH_WAIT_MS = 50  # what comes to a partition left out of a running fetch waits for its end
 # One fetch of a batch of 50,000 events in 8 partitions; the second bounds memory when partitions are many.
 _PARTITION_BYTES = 1 << 20
@@ -93,12 +95,19 @@ class Connection:
         self.membership = Membership(self._consumer)
         self._consumer.subscribe(topics=list(topics), listener=self.membership)
         self._cluster = self._consumer._cluster
+        self._retry_ms = self._cluster.config["retry_backoff_ms"]
         self._asked: Any = None
 
     @property
     def fetcher(self) -> Any:
         """The library's, for :mod:`consumers.kafka_batches`."""
         return self._consumer._fetcher
+
+    @property
+    def group_silent_s(self) -> float:
+        """Seconds since the group last answered this member, by a heartbeat or by letting it join."""
+        heartbeat = self._consumer._coordinator.heartbeat
+        return float(time.monotonic() - max(heartbeat.last_receive, heartbeat.last_reset))
 
     def poll(self, limit: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Any]]:
         """The library's poll: at most ``limit`` records."""
@@ -142,7 +151,7 @@ class Connection:
         self, partitions: Sequence[TopicPartition], timeout_s: float
     ) -> Mapping[TopicPartition, tuple[int, int]]:
         """The oldest offset and the one after the newest of each. Raises KafkaError if any cannot be had in time."""
-        timeout_ms = int(timeout_s * 1000)
+        timeout_ms = int(timeout_s * 1000 / 2)
         first = self._consumer.beginning_offsets(list(partitions), timeout_ms=timeout_ms)
         after = self._consumer.end_offsets(list(partitions), timeout_ms=timeout_ms)
         return {each: (first[each], after[each]) for each in partitions}
@@ -165,16 +174,26 @@ class Connection:
             self._asked = self._cluster.request_update()
         return bool(told)
 
+    def missing(self, topics: Iterable[str]) -> Sequence[str]:
+        """Those that the cluster, when it told of itself last, did not have.
+
+        For those the library asks again ten times a second, and logs it each time: not while they are missing.
+        """
+        known = self._cluster.unauthorized_topics
+        lacking = [
+            each for each in topics if each not in known and not self._cluster.partitions_for_topic(each)
+        ]
+        self._cluster.config["retry_backoff_ms"] = _MISSING_MS if lacking else self._retry_ms
+        return lacking
+
     def refusal(self) -> str | None:
         """Why a broker would not have us, if one said so."""
         failures = self._consumer._client._manager._auth_failures
         return next((str(each) for each in failures.values()), None)
 
-    def commit(self, offsets: Mapping[TopicPartition, int], failed: Any) -> None:
-        """Tell the group how far we are, without waiting; ``failed`` is called with the error if it did not work."""
-        self._consumer.commit_async(
-            _committed(offsets), lambda _, result: failed(result) if isinstance(result, Exception) else None
-        )
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Tell the group how far we are, without waiting, and without asking whether it worked."""
+        self._consumer.commit_async(_committed(offsets), lambda _offsets, _result: None)
 
     def close(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell the group how far we are and leave it; takes two seconds at most, whether anybody answers or not."""
@@ -183,6 +202,9 @@ class Connection:
                 self._consumer.commit(_committed(offsets), timeout_ms=_COMMIT_MS)
         with contextlib.suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
+        # Where leaving took too long, that has kept its sockets; twice is harmless.
+        with contextlib.suppress(Exception):
+            self._consumer._client.close()
 
 
 def _committed(offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:

@@ -10,8 +10,13 @@ from kafka.errors import KafkaError
 from consumers.kafka_connection import Connection
 from consumers.kafka_places import LogState
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = (
+    3.0  # for one question; the thread that waits does nothing else, it does not even hear that it should end
+)
 _FRESH_S = 1.0  # an answer serves those that are sought right after
+_QUIET_S = 0.5  # nothing is asked after a question without an answer: one of a round is enough
+_ALONE_S = 15.0  # after that each is asked about by itself, lest one without an answer keeps the others
+_NEVER = float("-inf")
 
 
 class Edges:
@@ -20,8 +25,10 @@ class Edges:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._known: dict[TopicPartition, tuple[int, int]] = {}
-        self._known_at = float("-inf")
-        self._alone = False
+        self._known_at = _NEVER
+        self._quiet_until = _NEVER
+        self._alone_until = _NEVER
+        self._unanswered: dict[TopicPartition, float] = {}
         self._diverged: dict[TopicPartition, int] = {}
 
     def diverges(self, which: TopicPartition, at: int) -> None:
@@ -36,29 +43,40 @@ class Edges:
         """Ask again, whatever was said."""
         self._known.clear()
 
+    def unanswered_at(self, which: TopicPartition) -> float:
+        """When a question about it stayed without an answer: those that did so first are asked about first."""
+        return self._unanswered.get(which, _NEVER)
+
     def state(
         self, connection: Connection, which: TopicPartition, others: Collection[TopicPartition]
     ) -> LogState | None:
-        """The log of ``which`` now, None while no broker leads it; ``others`` are likely to be asked for next.
+        """The log of ``which`` now; ``others`` are likely to be asked for next.
 
-        Raises KafkaError if there is no answer in time; then the others are left out once, lest one keeps them all.
+        None while no broker leads it, and right after a question without an answer. That one raises KafkaError.
         """
         log = _log(connection, which)
         if log is None:
             return None
         if which not in self._known or self._clock() - self._known_at > _FRESH_S:
-            asked = [which]
-            if not self._alone:
-                asked += [each for each in others if each != which and _log(connection, each) is not None]
-            try:
-                self._known = dict(connection.edges(asked, _PATIENCE_S))
-            except KafkaError:
-                self._alone = True
-                raise
-            self._known_at = self._clock()
-            self._alone = False
+            if self._clock() < self._quiet_until:
+                return None
+            self._ask(connection, which, others)
         beginning, end = self._known.pop(which)
         return LogState(log, beginning, end, self._diverged.get(which))
+
+    def _ask(self, connection: Connection, which: TopicPartition, others: Collection[TopicPartition]) -> None:
+        asked = [which]
+        if self._clock() >= self._alone_until:
+            asked += [each for each in others if each != which and _log(connection, each) is not None]
+        try:
+            self._known = dict(connection.edges(asked, _PATIENCE_S))
+        except KafkaError:
+            now = self._clock()
+            self._unanswered[which] = now
+            self._quiet_until, self._alone_until = now + _QUIET_S, now + _ALONE_S
+            raise
+        self._unanswered.pop(which, None)
+        self._known_at = self._clock()
 
 
 def _log(connection: Connection, which: TopicPartition) -> str | None:

@@ -11,8 +11,10 @@ from consumers.kafka_connection import Connection
 
 _WATCH_S = 2.0  # between two looks at the cluster: is it there, are the topics still the same
 _EAGER_S = 0.1  # the same until it first answers
+_FORGOTTEN_S = 60.0  # three times what a rebalance may take with a member that died
 _SILENT_S = 10.0  # without an answer for so long it counts as away
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_MAKE_THEM = "`bellwether topics create` makes them"
 _HOPELESS = 8  # failures one after another until the consumer is made anew: nothing that it knew has helped
 
 
@@ -39,6 +41,7 @@ class Link:
         self._answered_at: float | None = None
         self._retry_at = float("-inf")
         self._failures = 0
+        self._missing: Sequence[str] = ()
         self.connection: Connection | None = None
         self.problem: str | None = None
 
@@ -51,7 +54,7 @@ class Link:
     def trouble(self) -> str | None:
         """What is wrong, in a line; None if nothing is."""
         if self.alive:
-            return self.problem
+            return self.problem or self._nothing_to_read()
         refusal = self.connection.refusal() if self.connection else None
         since = self._opened_at if self._answered_at is None else self._answered_at
         silent = f"{self._client.origin} has not answered for {self._clock() - since:.0f} s"
@@ -109,7 +112,33 @@ class Link:
         if not self.connection.answered():
             return False
         self.heard()
+        self._look_for_topics(self.connection)
+        if self.connection.group_silent_s > _FORGOTTEN_S:
+            self._begin_anew()
+            return False
         return not self._failures
+
+    def _begin_anew(self) -> None:
+        """The cluster answers and the group does not: its other members may have our partitions, or nobody has them.
+
+        The library's heartbeats end for good after some errors, and polling goes on as if nothing were.
+        """
+        self._said(f"{self._client.origin}: the group has not answered for {_FORGOTTEN_S:.0f} s, joining it anew")
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close({})
+
+    def _look_for_topics(self, connection: Connection) -> None:
+        """Say once which are not there: the others are read meanwhile, so it keeps nothing from working."""
+        missing = connection.missing(self._topics)
+        if missing and missing != self._missing:
+            self._said(f"{self._client.origin} has no topic {', '.join(missing)}\n{_MAKE_THEM}")
+        self._missing = missing
+
+    def _nothing_to_read(self) -> str | None:
+        if len(self._missing) < len(self._topics):
+            return None
+        return f"{self._client.origin} has none of the topics {', '.join(self._missing)}: {_MAKE_THEM}"
 
     def close(self) -> Connection | None:
         """No more connections. Returns the last one, to be closed."""

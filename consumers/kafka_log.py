@@ -2,11 +2,12 @@
 
 A producer serves many threads. It is made when it is first needed and thrown away when the broker did not answer
 in time: what it still holds then was told to nobody, and a late delivery of it is a repeat that ids make count once.
+After that it is left alone for a few seconds, and then asked by one caller at a time: a broker that hangs must not hold
+every thread of a web server.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,12 +27,15 @@ from consumers.events import Event
 from consumers.source import Chunk
 from consumers.store import Rejected
 from consumers.topics import LogUnavailable, Topics
+from consumers.turnstile import TurnedAway, Turnstile
 
 DELIVERY_S = 10.0  # from sending a record to its acknowledgement, or to giving up
 LINGER_MS = 2  # for company; whoever waits for one event waits so much longer
 _CONNECT_S = 3.0
 _REQUEST_S = 4.0
-_AWAY_S = 1.0  # a broker that did not answer is not asked again for so long: nobody else waits for it
+_AWAY_S = 3.0  # a broker that did not answer is not asked again for so long: nobody else waits for it
+_SLOW_S = 1.0  # an answer that takes longer is slow; a failure that took longer was one of waiting
+MOST_WAITING = 20  # callers at once while it is slow: half of the forty threads of a web server stay free
 _BATCH_BYTES = 128 * 1024
 _LARGEST = 8 * 1024 * 1024  # bytes of one request: what a topic takes, the broker says
 _TRUNCATED = 1_000_000  # bytes of a dead letter that the topic would not take whole
@@ -62,8 +66,7 @@ class EventLog:
         self._delivery_s = delivery_s
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
-        self._away_until = 0.0
-        self._said = ""
+        self._turnstile = Turnstile(MOST_WAITING, slow_s=_SLOW_S, away_s=_AWAY_S, clock=time.monotonic)
 
     def append(self, events: Sequence[tuple[Event, bytes]]) -> None:
         """Every event with the bytes it came in; durable on all replicas in sync when this returns.
@@ -74,44 +77,46 @@ class EventLog:
 
     def send(self, records: Iterable[Record]) -> None:
         """The same for records of any kind. Raises LogUnavailable, or RecordTooLarge with nothing but that wrong."""
-        producer = self._made()
-        deadline = time.monotonic() + self._delivery_s + 2.0
+        try:
+            with self._turnstile.inside():
+                self._send(self._made(), records)
+        except TurnedAway as away:
+            raise self._unavailable(str(away)) from None
+
+    def _send(self, producer: KafkaProducer, records: Iterable[Record]) -> None:
+        began = time.monotonic()
+        deadline = began + self._delivery_s + 2.0
         topic = ""
         try:
             sent = []
             for record in records:
                 topic = record.topic
-                sent.append(
-                    (
-                        topic,
-                        producer.send(
-                            topic, record.value, key=record.key, headers=list(record.headers) or None
-                        ),
-                    )
-                )
+                headers = list(record.headers) or None
+                sent.append((topic, producer.send(topic, record.value, key=record.key, headers=headers)))
             for topic, future in sent:  # noqa: B007 - of the one that failed
                 future.get(max(0.001, deadline - time.monotonic()))
         except _TOO_LARGE as error:
-            self._drop(
-                producer
-            )  # an idempotent producer repeats such an answer for whatever it is given after it
+            # An idempotent producer repeats such an answer for whatever it is given after it.
+            self._drop(producer)
             raise RecordTooLarge(f"a record is larger than {topic} takes: {_said(error)}") from error
         except (KafkaError, AssertionError, RuntimeError) as error:
-            self._drop(producer)
-            raise self._unavailable(f"Kafka took no events for {topic}: {_said(error)}") from error
+            said = f"Kafka took no events for {topic}: {_said(error)}"
+            waited = time.monotonic() - began > _SLOW_S
+            self._drop(producer, said if waited else "")
+            raise self._unavailable(said) from error
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Let what was sent be acknowledged, and disconnect. Safe to call twice."""
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=timeout_s)
+            _end(producer, timeout_s)
 
     def _made(self) -> KafkaProducer:
         with self._lock:
             if self._producer is None:
-                if time.monotonic() < self._away_until:
-                    raise self._unavailable(self._said)
+                if away := self._turnstile.away:  # found out while we waited for the lock
+                    raise self._unavailable(away)
                 self._producer = self._make()
             return self._producer
 
@@ -138,16 +143,18 @@ class EventLog:
                 f"Kafka's client refuses the settings: {_said(error)}\ncheck BELLWETHER_KAFKA_*"
             ) from error
         except (KafkaError, OSError) as error:
-            self._away_until = time.monotonic() + _AWAY_S
-            self._said = f"no Kafka broker answers: {_said(error)}"
-            raise self._unavailable(self._said) from error
+            said = f"no Kafka broker answers: {_said(error)}"
+            self._turnstile.failed(said)
+            raise self._unavailable(said) from error
 
-    def _drop(self, broken: KafkaProducer) -> None:
+    def _drop(self, broken: KafkaProducer, away: str = "") -> None:
+        """Use it no more; ``away`` says that the broker did not answer, and why that is thought."""
         with self._lock:
-            if self._producer is broken:
+            if self._producer is broken:  # what an older one says is no news
                 self._producer = None
-        with contextlib.suppress(Exception):  # whatever it says, it is not used again
-            broken.close(timeout=0)
+                if away:
+                    self._turnstile.failed(away)
+        _end(broken, 0.0)
 
     def _unavailable(self, said: str) -> LogUnavailable:
         return LogUnavailable(f"{said}\nsend them again later; if it stays so: bellwether doctor")
@@ -222,6 +229,15 @@ class DeadLetterTopic:
             f"{chunk.partition} waits: what was rejected cannot be written to {self._topic}: "
             f"{str(error).splitlines()[0]}\ncheck the topic: bellwether doctor, bellwether topics create"
         )
+
+
+def _end(producer: KafkaProducer, timeout_s: float) -> None:
+    """Close it, whatever it still holds; nothing of that was told to anybody as durable."""
+    try:
+        producer.close(timeout=timeout_s)
+    except Exception:  # with something unacknowledged, the library leaves its thread running for ever
+        producer._sender.force_close()
+        producer._closed = True
 
 
 def _said(error: BaseException) -> str:

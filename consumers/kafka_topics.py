@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaConfigurationError, KafkaError, for_code
+from kafka.errors import KafkaConfigurationError, KafkaError, KafkaTimeoutError, for_code
 
 from consumers.errors import ConfigurationError
 from consumers.topics import LogUnavailable, Topics
 
+Answer = TypeVar("Answer")
 OLDEST, END = -2, -1
 """Kafka's own numbers for a time before all records and one after them."""
 EVENTS_KEPT_DAYS = 420  # every window looks back 416 days at most, and may have to be rebuilt from the log
 DEAD_LETTERS_KEPT_DAYS = 30
 _LARGEST_DEAD_LETTER = 4 * 1024 * 1024  # a record as large as a broker takes, and where it came from
 _PATIENCE_MS = 10_000
+# For one call of the library, whatever it does: it waits for some answers without any bound of its own.
+_DEADLINE_S = 25.0
 _DAY_MS = 86_400_000
 _EXISTS, _UNKNOWN = 36, 3
 
@@ -41,19 +46,23 @@ class Topic:
 class TopicKeeper:
     """Asks and changes. Not thread-safe; made by :func:`keeping_topics`. All raise LogUnavailable."""
 
-    def __init__(self, client: KafkaAdminClient) -> None:
+    def __init__(self, client: KafkaAdminClient, deadline_s: float = _DEADLINE_S) -> None:
+        """``deadline_s`` bounds each question."""
         self._client = client
+        self._deadline_s = deadline_s
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        with _named_errors():
+            return _within(self._deadline_s, question)
 
     def brokers(self) -> int:
         """How many answer."""
-        with _named_errors():
-            return len(self._client.describe_cluster()["brokers"])
+        return len(self._ask(self._client.describe_cluster)["brokers"])
 
     def look(self, names: Sequence[str]) -> Mapping[str, Topic]:
         """Those of ``names`` that exist."""
-        with _named_errors():
-            cluster = self._client.describe_cluster()["cluster_id"]
-            described = self._client.describe_topics(list(names))
+        cluster = self._ask(self._client.describe_cluster)["cluster_id"]
+        described = self._ask(lambda: self._client.describe_topics(list(names)))
         found = {}
         for each in described:
             if each["error_code"] not in {0, _UNKNOWN}:
@@ -80,14 +89,14 @@ class TopicKeeper:
         if replication > 2:
             for each in options.values():
                 each["configs"] = {**each["configs"], "min.insync.replicas": "2"}
-        with _named_errors():
-            answer = self._client.create_topics(options, timeout_ms=_PATIENCE_MS, raise_errors=False)
+        answer = self._ask(
+            lambda: self._client.create_topics(options, timeout_ms=_PATIENCE_MS, raise_errors=False)
+        )
         for each in answer["topics"]:
             if each["error_code"] not in {0, _EXISTS}:
                 said = each["error_message"] or for_code(each["error_code"]).__name__
                 raise LogUnavailable(f"topic {each['name']} cannot be made: {said}\n{_ASK}")
-        with _named_errors():
-            self._client.wait_for_topics(wanted, timeout_ms=_PATIENCE_MS)
+        self._ask(lambda: self._client.wait_for_topics(wanted, timeout_ms=_PATIENCE_MS))
         return wanted
 
     def offsets(self, partitions: Sequence[str], at: int) -> Mapping[str, int]:
@@ -98,26 +107,28 @@ class TopicKeeper:
         if not partitions:
             return {}
         asked = {_named(partition): at for partition in partitions}
-        with _named_errors():
-            found = {each: told.offset for each, told in self._client.list_partition_offsets(asked).items()}
-            late = [each for each in asked if found.get(each, -1) < 0]
-            if late:
-                ends = self._client.list_partition_offsets(dict.fromkeys(late, END))
-                found |= {each: told.offset for each, told in ends.items()}
+        found = self._offsets(asked)
+        late = [each for each in asked if found.get(each, -1) < 0]
+        if late:
+            found |= self._offsets(dict.fromkeys(late, END))
         return {f"{each.topic}/{each.partition}": offset for each, offset in found.items()}
+
+    def _offsets(self, asked: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        told = self._ask(lambda: self._client.list_partition_offsets(asked, timeout_ms=_PATIENCE_MS))
+        return {each: answer.offset for each, answer in told.items()}
 
 
 @contextlib.contextmanager
 def keeping_topics(connection: Mapping[str, Any]) -> Iterator[TopicKeeper]:
     """For the length of a block; ``connection`` is what kafka-python's clients take. Raises LogUnavailable."""
+    arguments = {**connection, "bootstrap_timeout_ms": _PATIENCE_MS, "request_timeout_ms": _PATIENCE_MS}
     with _named_errors():
-        client = KafkaAdminClient(
-            **connection, bootstrap_timeout_ms=_PATIENCE_MS, request_timeout_ms=_PATIENCE_MS
-        )
+        client = _within(_DEADLINE_S, lambda: KafkaAdminClient(**arguments))
     try:
         yield TopicKeeper(client)
     finally:
-        client.close()
+        with contextlib.suppress(KafkaError):  # nothing is lost with it
+            _within(_DEADLINE_S, client.close)
 
 
 _ASK = "see: bellwether doctor"
@@ -126,6 +137,24 @@ _DEAD_LETTERS = {
     "retention.ms": str(DEAD_LETTERS_KEPT_DAYS * _DAY_MS),
     "max.message.bytes": str(_LARGEST_DEAD_LETTER),
 }
+
+
+def _within(deadline_s: float, call: Callable[[], Answer]) -> Answer:
+    """What ``call`` returns or raises; KafkaTimeoutError if that takes too long. Then its thread is left behind."""
+    answer: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=run, name="kafka-topics", daemon=True)
+    thread.start()
+    thread.join(deadline_s)
+    if thread.is_alive():
+        raise KafkaTimeoutError(f"no answer within {deadline_s:g} s")
+    return answer.result()
 
 
 def _named(partition: str) -> TopicPartition:

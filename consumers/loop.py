@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from consumers.errors import DeadLettersUnwritable, LostPosition, PartitionStopped, SourceError, StorageError
 from consumers.pipeline import Pipeline, Totals
 from consumers.source import Chunk, Position, Source
-from consumers.store import WindowStore
+from consumers.store import STOPS, WindowStore
 
 # Idle, a batch is whatever has come; behind, larger batches rewrite each account's windows less often.
 LIVE_BATCH = 2_000
 BEHIND_BATCH = 50_000
-REST_S = 5.0  # a partition whose dead letters cannot be written is tried again so often
+REST_S = 5.0  # a partition that waits, for its dead letters or for a person, is looked at again so often
 _POLL_S = 0.5
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _IDLE_S = 0.5
@@ -65,12 +65,14 @@ class ConsumerLoop:
         self._behind_batch = behind_batch
         self._held = held
         self.refused: str | None = None  # why the database took nothing at the last turn, in a line
-        self._resting: set[str] = set()
-        self._reached: dict[
-            str, int
-        ] = {}  # stored positions as this loop knows them: they may not begin again
+        self._unwritable: set[str] = set()  # an incident says so, of whoever: over with the next commit
+        self._unwritten: dict[str, PartitionStopped] = {}  # incidents that the database has not taken yet
+        # Stored positions as this loop knows them: they may not begin again.
+        self._reached: dict[str, int] = {}
         self._turns = 0  # since it last looked up
-        self._current: frozenset[str] = frozenset()  # partitions that were read to their end, since they are ours
+        self._current: frozenset[str] = (
+            frozenset()
+        )  # partitions that were read to their end, since they are ours
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""
@@ -134,9 +136,9 @@ class ConsumerLoop:
         for partition, error in batch.left.items():
             self._rest(partition, error)
         self._reached.update((chunk.partition, chunk.next) for chunk in taken)
-        for partition in self._resting.intersection(chunk.partition for chunk in taken):
-            self._resting.discard(partition)
+        for partition in self._unwritable.intersection(chunk.partition for chunk in taken):
             self._store.recovered(UNWRITABLE, partition)
+            self._unwritable.discard(partition)
         behind = any(chunk.behind for chunk in taken)
         if taken:
             self._source.done(taken)
@@ -149,13 +151,14 @@ class ConsumerLoop:
         return replace(chunk, end=end, resumes=chunk.partition in self._reached)
 
     def _look_up(self) -> None:
-        """Say which partitions are read to their ends, and see whether somebody moved a position (`positions reset`,
-        `db rebuild`) of which no record tells."""
+        """Say which partitions are read to their ends, and see what others wrote down of which no record tells:
+        a position that was moved (`positions reset`, `db rebuild`), trouble."""
         self._turns = 0
         owned = [partition for partition in self._source.partitions() if partition in self._reached]
         self._reached = {partition: self._reached[partition] for partition in owned}
         if not owned:
             return
+        self._note(self._store.troubles(owned))
         stored = self._store.positions(owned)
         moved = [each for each in owned if each not in stored or stored[each].next != self._reached[each]]
         if moved:
@@ -166,18 +169,29 @@ class ConsumerLoop:
         self._current = self._current.intersection(owned).union(current)
 
     def _seek(self, partitions: Sequence[str]) -> None:
-        """Read on from where the database says."""
+        """Read on from where the database says; not at all where it says that a person is to decide that."""
+        self._write_down()
+        # In this order: who moves a position ends the trouble with it, so none is taken for a new one's.
+        troubles = self._store.troubles(partitions) if partitions else {}
         stored = self._store.positions(partitions) if partitions else {}
+        self._note(troubles)
         self._current = self._current.difference(partitions)
         for partition in partitions:
             self._reached.pop(partition, None)
         self._reached.update((partition, known.next) for partition, known in stored.items())
         owned = set(self._source.partitions())
-        for partition in owned.intersection(partitions):
+        for partition in filter(owned.__contains__, partitions):
+            if not set(STOPS).isdisjoint(troubles.get(partition, ())):
+                self._reached.pop(partition, None)
+                self._source.rest(partition, REST_S)
+                continue
             try:
                 self._source.seek(partition, stored.get(partition))
             except PartitionStopped as stopped:
                 self._stopped(stopped)
+
+    def _note(self, troubles: Mapping[str, Collection[str]]) -> None:
+        self._unwritable.update(each for each, kinds in troubles.items() if UNWRITABLE in kinds)
 
     def _give_back(self, chunks: Sequence[Chunk]) -> None:
         """Let them come again; what is somebody else's by now comes to him."""
@@ -187,15 +201,24 @@ class ConsumerLoop:
                 self._source.seek(chunk.partition, Position(chunk.start, chunk.log))
 
     def _stopped(self, stopped: PartitionStopped) -> None:
-        self._store.incident(stopped.kind, stopped.partition, str(stopped))
+        """Only what is in the database keeps the partition from being read later, here and by others."""
+        self._unwritten[stopped.partition] = stopped
+        self._reached.pop(stopped.partition, None)
         self._trouble(stopped)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """Open the incidents that are not in the database yet; known ones are kept as they are."""
+        for partition, stopped in list(self._unwritten.items()):
+            self._store.incident(stopped.kind, partition, str(stopped))
+            del self._unwritten[partition]
 
     def _rest(self, partition: str, error: DeadLettersUnwritable) -> None:
         """Stop one partition, not skip what it could not put aside; the others go on."""
         self._source.rest(partition, REST_S)
-        self._resting.add(partition)
-        self._store.incident(UNWRITABLE, partition, str(error))
+        self._unwritable.add(partition)
         self._trouble(error)
+        self._store.incident(UNWRITABLE, partition, str(error))
 
     def _wait(self, stop: threading.Event, for_s: float) -> None:
         """Let time pass without losing what is owned."""

@@ -1,7 +1,8 @@
 """One batch, from raw bytes to a committed transaction: decode, de-duplicate, fold, store with the position.
 
 The transaction moves each partition's position by compare-and-set, so a process that was overtaken changes nothing,
-whatever it still believes it owns. Membership of event ids is read up from other processes' segments inside it.
+whatever it still believes it owns. Membership of event ids is read up from other processes' segments inside it; what
+there is of them at a start is read before, as that may take long.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from consumers.days import Calendar
 from consumers.decode import decode_batch, hash_batch
 from consumers.dedup import SeenIds, Segment
-from consumers.errors import DeadLettersUnwritable
+from consumers.errors import DeadLettersUnwritable, LostPosition
 from consumers.events import ACTIVITY, Event
 from consumers.fold import Folded, fold
 from consumers.source import Chunk
@@ -74,7 +75,10 @@ class DeadLetters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of the chunks of one poll: ``left`` were not taken, as their dead letters could not be written."""
+    """What became of the chunks of one poll: ``left`` were not taken, as their dead letters could not be written.
+
+    After the first of them no other is tried: each may cost seconds, and what has none to write waits for it.
+    """
 
     totals: Totals
     left: Mapping[str, DeadLettersUnwritable]
@@ -91,6 +95,14 @@ class _Read:
     prints: npt.NDArray[np.uint32]
     rejected: list[Rejected]
     internal: int
+
+
+class _LaneMadeAnew(Exception):
+    """What was remembered of ``lane`` is not what is stored there now."""
+
+    def __init__(self, lane: str) -> None:
+        super().__init__(lane)
+        self.lane = lane
 
 
 class Pipeline:
@@ -119,39 +131,19 @@ class Pipeline:
 
         Raises LostPosition if another process was first with any of them, StorageError.
         """
-        totals = Totals()
-        reads: list[_Read] = []
-        left: dict[str, DeadLettersUnwritable] = {}
-        for chunk in sorted(
-            chunks, key=lambda each: each.partition
-        ):  # one order for all: no two wait for each other
-            read = self._read(chunk, now)
+        # One order for all: no two wait for each other.
+        in_order = sorted(chunks, key=lambda each: each.partition)
+        reads = [self._read(chunk, now) for chunk in in_order]
+        left = self._put_aside([read for read in reads if read.rejected])
+        reads = [read for read in reads if read.chunk.partition not in left]
+        while reads:
+            for lane in _lanes(reads):
+                self._read_up(lane)
             try:
-                if read.rejected and self._dead_letters is not None:
-                    self._dead_letters.send(chunk, read.rejected)
-            except DeadLettersUnwritable as error:
-                left[chunk.partition] = error
-            else:
-                reads.append(read)
-        if not reads:
-            return Batch(totals, left)
-        lanes = sorted({read.lane for read in reads if read.events})
-        try:
-            with self._store.transaction() as transaction:
-                for read in reads:
-                    transaction.advance(read.chunk, origin, now)
-                    totals.internal += read.internal
-                    if read.rejected:
-                        totals.rejected.update(each.rejection.reason for each in read.rejected)
-                        transaction.reject(read.chunk, origin, read.rejected)
-                self._take_in(transaction, lanes, reads, totals)
-                transaction.count(totals.counters())
-        except BaseException:
-            # What is remembered of this batch was not kept: read it up again.
-            for read in reads:
-                self._seen.pop(read.lane, None)
-            raise
-        return Batch(totals, left)
+                return Batch(self._commit(reads, origin, now), left)
+            except _LaneMadeAnew as anew:
+                del self._seen[anew.lane]
+        return Batch(Totals(), left)
 
     def forget_all_but(self, partitions: Sequence[str]) -> None:
         """Let go of the ids of partitions that are somebody else's now."""
@@ -179,45 +171,99 @@ class Pipeline:
             internal=internal,
         )
 
-    def _take_in(
-        self, transaction: WindowTransaction, lanes: Sequence[str], reads: Sequence[_Read], totals: Totals
-    ) -> None:
-        """Keep what no lane has seen, and remember it there."""
-        fresh: dict[str, list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]]] = {}
-        for lane in lanes:
-            seen = self._catch_up(transaction, lane)
-            for read in reads:
-                if read.lane != lane or not read.events:
-                    continue
-                sifted = seen.sift(read.ids, read.prints)
-                totals.accepted += len(sifted.fresh)
-                totals.duplicate += sifted.duplicates
-                totals.conflicting_duplicate += sifted.conflicts
-                if sifted.duplicates:
-                    read.events = [read.events[index] for index in sifted.fresh.tolist()]
-                if read.events:
-                    new = read.ids[sifted.fresh], read.prints[sifted.fresh]
-                    seen.add(*new)
-                    fresh.setdefault(lane, []).append(new)
-        if not fresh:
-            return
-        newest = self._apply(transaction, reads)
-        for lane, parts in fresh.items():
-            ids, prints = (np.concatenate(column) for column in zip(*parts, strict=True))
-            number = transaction.remember(lane, Segment(newest, ids, prints), newest - KEPT_DAYS)
-            self._seen[lane] = (self._seen[lane][0], number)
+    def _put_aside(self, reads: Sequence[_Read]) -> dict[str, DeadLettersUnwritable]:
+        """Send what was rejected to where dead letters go besides the database. Returns what must be left.
 
-    def _catch_up(self, transaction: WindowTransaction, lane: str) -> SeenIds:
-        seen, after = self._seen.get(lane) or (SeenIds(), 0)
+        Whoever was overtaken without knowing raises LostPosition here, and repeats nothing that his rival has sent. Who
+        is overtaken after this look does: each is there at least once.
+        """
+        left: dict[str, DeadLettersUnwritable] = {}
+        if not reads or self._dead_letters is None:
+            return left
+        stored = self._store.positions([read.chunk.partition for read in reads])
+        for read in reads:
+            known = stored.get(read.chunk.partition)
+            if read.chunk.resumes if known is None else known.next != read.chunk.start:
+                raise LostPosition(
+                    f"another process has moved {read.chunk.partition} on from {read.chunk.start}"
+                )
+        failed: DeadLettersUnwritable | None = None
+        for read in reads:
+            try:
+                if failed is None:
+                    self._dead_letters.send(read.chunk, read.rejected)
+            except DeadLettersUnwritable as error:
+                failed = error
+            if failed is not None:
+                left[read.chunk.partition] = failed
+        return left
+
+    def _commit(self, reads: Sequence[_Read], origin: str, now: int) -> Totals:
+        totals = Totals()
+        with self._store.transaction() as transaction:
+            for read in reads:
+                transaction.advance(read.chunk, origin, now)
+                totals.internal += read.internal
+                if read.rejected:
+                    totals.rejected.update(each.rejection.reason for each in read.rejected)
+                    transaction.reject(read.chunk, origin, read.rejected)
+            lanes = _lanes(reads)
+            for lane in lanes:
+                self._catch_up(transaction, lane)
+            fresh = {lane: self._sift(lane, reads, totals) for lane in lanes}
+            numbers: dict[str, int] = {}
+            if any(len(ids) for ids, _ in fresh.values()):
+                newest = self._apply(transaction, reads)
+                segments = {lane: Segment(newest, *new) for lane, new in fresh.items() if len(new[0])}
+                for lane, segment in segments.items():
+                    numbers[lane] = transaction.remember(lane, segment, newest - KEPT_DAYS)
+            transaction.count(totals.counters())
+        for lane, number in numbers.items():  # not before it is kept
+            seen, _ = self._seen[lane]
+            seen.add(segments[lane])
+            seen.forget(newest - KEPT_DAYS)
+            self._seen[lane] = (seen, number)
+        return totals
+
+    def _sift(
+        self, lane: str, reads: Sequence[_Read], totals: Totals
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+        """Leave of each chunk what its lane has not seen. Returns the ids that are new there."""
+        ours = [read for read in reads if read.lane == lane and read.events]
+        ids = np.concatenate([read.ids for read in ours])
+        prints = np.concatenate([read.prints for read in ours])
+        sifted = self._seen[lane][0].sift(ids, prints)
+        totals.accepted += len(sifted.fresh)
+        totals.duplicate += sifted.duplicates
+        totals.conflicting_duplicate += sifted.conflicts
+        if sifted.duplicates:
+            first = 0
+            for read in ours:
+                low, high = np.searchsorted(sifted.fresh, (first, first + len(read.events)))
+                kept = (sifted.fresh[low:high] - first).tolist()
+                first += len(read.events)
+                read.events = [read.events[index] for index in kept]
+        return ids[sifted.fresh], prints[sifted.fresh]
+
+    def _read_up(self, lane: str) -> None:
+        """What is remembered of a lane that this process has not known yet, a slice at a time, and nothing held."""
+        if lane in self._seen:
+            return
+        seen, after = SeenIds(), 0
+        while (segments := self._store.segments(lane, after)) != []:
+            if segments is None:  # it was made anew meanwhile
+                seen, after = SeenIds(), 0
+            else:
+                after = _learn(seen, after, segments)
+        self._seen[lane] = (seen, after)
+
+    def _catch_up(self, transaction: WindowTransaction, lane: str) -> None:
+        """What other processes have added since."""
+        seen, after = self._seen[lane]
         segments = transaction.segments(lane, after)
         if segments is None:
-            seen, after = SeenIds(), 0
-            segments = transaction.segments(lane, after) or ()
-        for number, segment in segments:
-            seen.add(segment.ids, segment.prints)
-            after = number
-        self._seen[lane] = (seen, after)
-        return seen
+            raise _LaneMadeAnew(lane)
+        self._seen[lane] = (seen, _learn(seen, after, segments))
 
     def _apply(self, transaction: WindowTransaction, reads: Sequence[_Read]) -> int:
         """Fold what was read into its accounts. Returns the newest day among it."""
@@ -232,6 +278,22 @@ class Pipeline:
                 )
                 transaction.touch(list(accounts), read.chunk.partition)
         return folded.newest_day
+
+
+def _lanes(reads: Sequence[_Read]) -> list[str]:
+    return sorted({read.lane for read in reads if read.events})
+
+
+def _learn(seen: SeenIds, after: int, segments: Sequence[tuple[int, Segment]]) -> int:
+    """Add what comes above ``after``. Returns where that ends."""
+    for index, (number, segment) in enumerate(segments):
+        if after and not index:  # it may be merged with what is known
+            new = seen.sift(segment.ids, segment.prints).fresh
+            seen.add(Segment(segment.newest_day, segment.ids[new], segment.prints[new]))
+        else:
+            seen.add(segment)
+        after = number
+    return after
 
 
 def merged(folded: Folded, known: Mapping[str, AccountState], calendar: Calendar) -> list[AccountState]:

@@ -12,7 +12,7 @@ _MAX_DETAIL = 1000
 
 
 class RejectionReason(StrEnum):
-    """Why an event was refused: the closed list of CONTRACT section 4."""
+    """Why an event was refused: the closed list of docs/events.md."""
 
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +11,10 @@ from consumers.decode import Rejection
 from consumers.dedup import Segment
 from consumers.source import Chunk, Position
 from consumers.state import AccountState
+
+STOPS = ("recreated", "truncated")
+"""Kinds of incident that keep a partition from being read until a person has said from where: what became of its log
+afterwards, for instance that it grew past the stored position again, tells nothing of what was lost meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,16 @@ class WindowTransaction(Protocol):
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
         """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since.
 
-        None if ``after`` is not 0 and there is no segment of that number any more: the lane was made anew.
+        Small segments are merged: a merged one has the number of the newest batch in it, so the first may hold ids
+        again that were known at ``after``. None if ``after`` is not 0 and the batch of that number is in no segment
+        any more: the lane was made anew.
         """
 
     def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
-        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+        """Store what a batch brought, dropping segments whose newest day is before ``expired_before``.
+
+        Returns its number, which is higher than all before. Small segments before it are merged with it.
+        """
 
     def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
         """Those of the accounts that are known, locked for this transaction where the database locks rows."""
@@ -55,7 +64,7 @@ class WindowTransaction(Protocol):
         """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records as dead letters, each once per partition and offset."""
+        """Keep rejected records as dead letters, each once per partition, log and offset."""
 
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals."""
@@ -70,11 +79,17 @@ class WindowStore(Protocol):
     def current(self, partitions: Sequence[str], now: int) -> None:
         """Write down that each of ``partitions`` was read to its end at ``now``, the moment of judgement."""
 
+    def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
+        """The kinds of the open incidents of each of ``partitions``; those without any are left out."""
+
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down, in a transaction of its own, that ``partition`` is in trouble; known trouble is kept as it is."""
 
     def recovered(self, kind: str, partition: str) -> None:
         """Close the incidents of that kind."""
+
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+        """As :meth:`WindowTransaction.segments`, but only the first of them, and holding nothing: empty at the end."""
 
     def transaction(self) -> AbstractContextManager[WindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""

@@ -8,7 +8,7 @@ de-duplication protects; so any order of arrival gives the same windows.
     the first count that needs it (told apart by length). Slots after the newest day hold days long gone.
 ``users``
     One CELL per user: the user's last active day, flags, and a 64-bit map in which bit ``i`` says whether the user was
-    active on the day ``i`` days before that last day. Every window of METRICS reaches back 58 days at most from today,
+    active on the day ``i`` days before that last day. Every window of a metric reaches back 58 days at most from today,
     or is counted back from a last activity day, so 64 days of bits answer all of them.
 ``login_maps``
     For the same users the same kind of map, of logins alone; apart, since a sweep does not need it.

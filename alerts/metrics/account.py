@@ -1,4 +1,4 @@
-"""What an account is (METRICS section 2.12): attributes that conditions may compare, missing ones ``unknown``."""
+"""What an account is (METRICS section 2.12): attributes for conditions to compare, missing ones ``unknown``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The champion (METRICS section 2.7): the one person whose going predicts a lost renewal better than any number."""
+"""The champion (METRICS section 2.7): whose going predicts a lost renewal better than any number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which status a number gets when several would fit (METRICS sections 1 and 7), decided in one place for all metrics.
+"""Which status a number gets when several would fit (METRICS section 1), decided in one place for all metrics.
 
 The strongest statement wins:
 

@@ -1,6 +1,6 @@
 """A condition, compiled once, judged for many accounts at once in Kleene's three values.
 
-A comparison with a ``not_applicable`` value is false, with any other value that is not ``ok`` unknown (METRICS
+A comparison with a ``not_applicable`` value is false, with any other value that is not ``ok`` unknown (docs/metrics.md
 section 1). Numbers compare exactly: ``n/d < p/q`` is ``n*q < p*d`` in int64, or in Python's integers where those could
 overflow.
 """

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from app.cli.topics import asking_kafka
 from consumers.errors import ConfigurationError
 from consumers.topics import LogUnavailable, Topics
 
@@ -19,14 +20,12 @@ Look = Callable[[str, Callable[[], str]], bool]
 
 def examine(settings: Settings, look: Look) -> None:
     """Everything that reading and writing events needs of Kafka."""
-    from consumers.kafka_topics import keeping_topics
-
     look("kafka codecs", _codecs)
     topics = Topics(settings.topic_prefix)
     found: dict[str, Topic] = {}
 
     def ask() -> str:
-        with keeping_topics(settings.kafka_client().arguments()) as keeper:
+        with asking_kafka(settings) as keeper:
             brokers = keeper.brokers()
             found.update(keeper.look(topics.all))
         return f"{', '.join(settings.kafka_servers)}: {brokers} broker{'s' if brokers != 1 else ''}"
@@ -56,7 +55,8 @@ def _topics(topics: Topics, found: Mapping[str, Topic]) -> str:
     if missing := [name for name in topics.all if name not in found]:
         raise ConfigurationError(f"missing: {', '.join(missing)}\nrun: bellwether topics create")
     counts = sorted({found[name].partitions for name in topics.events})
-    return f"{len(topics.all)} topics, {' to '.join(map(str, counts))} partitions each"
+    each = f"{' to '.join(map(str, counts))} partition{'s' if counts != [1] else ''} each"
+    return f"{len(topics.events)} of events, {each}, and the one of dead letters"
 
 
 def _positions(settings: Settings, topics: Sequence[Topic]) -> str:

@@ -17,7 +17,7 @@ from consumers.errors import BellwetherError
 if TYPE_CHECKING:
     from app.settings import Settings
 
-db = typer.Typer(help="The schema of the database.", no_args_is_help=True)
+db = typer.Typer(help="The database: its schema, and its windows made anew.", no_args_is_help=True)
 config = typer.Typer(help="Settings, rules, destinations and routes.", no_args_is_help=True)
 _HEALTH_TIMEOUT_S = 4.0  # a container's health check gives up after five
 
@@ -132,6 +132,10 @@ def health(
         output.line(f"{probe}: {error.code} {error.read(2_000).decode('utf-8', 'replace')}")
     except (OSError, HTTPException) as error:
         output.line(f"{probe}: {getattr(error, 'reason', None) or error}")
+        if not url:
+            output.line(
+                "  is the process up? the role api answers on BELLWETHER_PORT, any role on its BELLWETHER_PROBE_PORT"
+            )
     return NO
 
 
@@ -221,7 +225,7 @@ def _database(settings: Settings) -> str:
     try:
         migrate.check(database)
         organisation_calendar(settings, database, fix=False)
-        return f"{database.label}, schema {migrate.head()}"
+        return f"{database.label.removeprefix('database ')}, schema {migrate.head()}"
     finally:
         database.close()
 

@@ -34,21 +34,19 @@ def list_positions(
 
     with opened() as house, house.database.read() as connection:
         stored = positions.page(connection)
-    shown = [each for each in stored if files or not each.partition.startswith("file:")]
+    shown = [each for each in stored if files or not each.partition.startswith(("file:", "csv:"))]
     if out is Output.JSON:
         rows = [{**asdict(each), "lag": each.lag, "updated_at": instant(each.updated_at)} for each in shown]
         output.document({"data": rows})
         return
     output.table(
-        ("partition", ">next", ">end", ">lag", "log", "origin", "updated", "incidents"),
+        ("partition", ">next", ">end", ">lag", "updated", "incidents"),
         (
             [
                 each.partition,
                 each.next,
                 each.end,
                 each.lag,
-                each.log,
-                each.origin,
                 instant(each.updated_at).replace("T", " ")[:19],
                 ", ".join(each.open),
             ]
@@ -56,6 +54,33 @@ def list_positions(
         ),
         empty="nothing was read yet",
     )
+
+
+@app.command("incidents")
+def list_incidents(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="The newest so many.")] = 50,
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """What befell partitions: gaps, damage, other logs, dead letters that could not be written; the newest first."""
+    from app.database import incidents
+    from app.http.instants import instant, instant_or_none
+
+    with opened() as house, house.database.read() as connection:
+        found = incidents.newest(connection, limit)
+    rows = [
+        {**asdict(each), "opened_at": instant(each.opened_at), "closed_at": instant_or_none(each.closed_at)}
+        for each in found
+    ]
+    if out is Output.JSON:
+        output.document({"data": rows})
+        return
+    for each in rows:
+        going_on = "open" if each["closed_at"] is None else "over"
+        output.line(f"{each['opened_at']}  {going_on}  {each['kind']}  {each['subject']}")
+        for line in str(each["detail"]).splitlines():
+            output.line(f"    {line}")
+    if not rows:
+        output.line("nothing befell any partition")
 
 
 @app.command()
@@ -105,12 +130,15 @@ def reset(
     if out is Output.JSON:
         output.document({"data": moved})
         return
-    for each in moved:
+    changed = [each for each in moved if each["before"] != each["next"]]
+    for each in changed:
         output.line(
             f"{each['partition']}: {_told(each['before'], each['next'])}, {each['end'] - each['next']} to read"
         )
+    if len(changed) < len(moved):
+        output.line(f"{len(moved) - len(changed)} more are where they were")
     output.line(
-        "running consumers take it over within seconds; events that come again are known by their ids"
+        "consumers that run take it over within seconds; events that come again are known by their ids"
     )
 
 
@@ -144,6 +172,4 @@ def _told(before: int | None, after: int) -> str:
         return f"from {after}, never read before"
     if after < before:
         return f"from {after}, {before - after} offsets back from {before}"
-    if after > before:
-        return f"from {after}, skipping {after - before} offsets after {before}"
-    return f"from {after}, as before"
+    return f"from {after}, skipping {after - before} offsets after {before}"

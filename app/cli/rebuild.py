@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,34 +19,37 @@ if TYPE_CHECKING:
     from consumers.source import Source
 
 KAFKA = "kafka"
+_NAMED = 5  # files in a message
 
 
 def rebuild(
     from_: Annotated[
         str, typer.Option("--from", metavar="kafka|FILE", help="Where every event is: the topics, or a file.")
     ],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Files as well: all that were imported.")
+    ] = None,
     allow_loss: Annotated[
-        bool, typer.Option("--allow-loss", help="Even if the log begins later than the windows do.")
+        bool, typer.Option("--allow-loss", help="Even if days, accounts or facts are known that it lacks.")
     ] = False,
 ) -> None:
     """Fold the whole log anew, beside the windows that are there, and put the result in their place at once.
 
-    For another BELLWETHER_TIMEZONE, other exclusions, or a lost disk. A service may run meanwhile, but for another
-    zone; it goes on from where the log was read to. Alerts stay, and every account is judged anew.
+    For another BELLWETHER_TIMEZONE, other exclusions, or a lost disk. With Kafka: `--from kafka`, and behind it every
+    file that was imported. A service may run meanwhile, but for another zone; it goes on from where the log was read
+    to. Alerts stay, and every account is judged anew.
     """
     from app.bootstrap import judge
     from app.rebuild import rebuild as fold_anew
 
-    files = [] if from_ == KAFKA else [Path(from_), *(more or [])]
-    if from_ == KAFKA and more:
-        raise ConfigurationError("--from kafka takes no files\nname files alone, or kafka alone")
+    topics = from_ == KAFKA
+    files = [*([] if topics else [Path(from_)]), *(more or [])]
     for file in files:
         if not file.is_file():
             raise SourceError(f"{file} is not there\n--from takes the word kafka, or a file of events")
     began = time.monotonic()
     with opened() as house:
-        if not files and not house.settings.kafka_bootstrap_servers:
+        if topics and not house.settings.kafka_bootstrap_servers:
             raise ConfigurationError(
                 "--from kafka, but BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is not set\nset it, or name files"
             )
@@ -62,7 +66,9 @@ def rebuild(
                 bar.move(0, handled.totals.records)
 
             swapped = fold_anew(
-                house.settings, house.clock, house.database, files, heard, allow_loss=allow_loss
+                *(house.settings, house.clock, house.database, files, heard),
+                topics=topics,
+                allow_loss=allow_loss,
             )
         judged = judge(house.settings, house.clock, house.database, [])
     output.line(
@@ -73,4 +79,14 @@ def rebuild(
         output.line(
             f"  {swapped.emptied:,} accounts had windows and have none now: the log does not know them"
         )
+    if swapped.not_given:
+        output.line(
+            f"  {len(swapped.not_given):,} files had been imported and were not given, so unless it is elsewhere what"
+            f" they hold is gone: {_named(swapped.not_given)}"
+        )
     output.line("the running service judges them" if judged is None else f"{judged} accounts judged")
+
+
+def _named(files: Sequence[str]) -> str:
+    """Some of them."""
+    return ", ".join(files[:_NAMED]) + (", ..." if len(files) > _NAMED else "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +15,10 @@ from consumers.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from app.settings import Settings
+    from consumers.kafka_topics import TopicKeeper
 
-app = typer.Typer(help="The topics of Kafka.", no_args_is_help=True)
+app = typer.Typer(help="Make the topics of Kafka that are missing.", no_args_is_help=True)
+_CONNECT_S = 3.0  # to one server of several
 
 
 @app.callback()
@@ -34,12 +39,11 @@ def create(
     ] = 1,
 ) -> None:
     """Make the topics that are missing; those that exist stay as they are."""
-    from consumers.kafka_topics import keeping_topics
     from consumers.topics import Topics
 
     settings = with_kafka()
     topics = Topics(settings.topic_prefix)
-    with keeping_topics(settings.kafka_client().arguments()) as keeper:
+    with asking_kafka(settings) as keeper:
         made = keeper.create(topics, partitions, replication)
         found = keeper.look(topics.all)
     for name in topics.all:
@@ -67,3 +71,31 @@ def with_kafka() -> Settings:
             "there is no Kafka: BELLWETHER_KAFKA_BOOTSTRAP_SERVERS is not set\nset it to host:port of a broker"
         )
     return settings
+
+
+@contextlib.contextmanager
+def asking_kafka(settings: Settings) -> Iterator[TopicKeeper]:
+    """The topics' keeper, for the length of a block. Raises LogUnavailable, at once where nobody listens."""
+    from consumers.kafka_topics import keeping_topics
+
+    _check_reached(settings.kafka_servers)
+    with keeping_topics(settings.kafka_client().arguments()) as keeper:
+        yield keeper
+
+
+def _check_reached(servers: list[str]) -> None:
+    """The library tries for ten seconds, and then does not say what is wrong. Raises LogUnavailable."""
+    from consumers.topics import LogUnavailable
+
+    refusals = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+            return
+        except OSError as error:
+            refusals.append(f"{server} ({error.strerror or error})")
+    raise LogUnavailable(
+        f"no Kafka broker answers: {', '.join(refusals)}\n"
+        "check BELLWETHER_KAFKA_BOOTSTRAP_SERVERS, and that the broker runs"
+    )

@@ -34,6 +34,7 @@ from alerts.store import AccountCard, Batch, Standing
 from app.database.tables import account, account_window, alert, position, touched
 
 _SLICE = 5_000  # values in one IN list; SQLite takes 32,766
+_AHEAD_US = 3_600_000_000  # of the patience with a partition
 
 OPEN = alert.c.status != AlertStatus.RESOLVED
 _SETTLED = and_(
@@ -228,8 +229,12 @@ class _Lazily(Sequence[str]):
 
 
 def held_partitions(connection: Connection, progress_since: int) -> Sequence[str]:
-    """The partitions that are behind and on their way: what they touched waits."""
-    behind = and_(position.c.behind, position.c.updated_at > progress_since)
+    """The partitions that are behind and on their way: what they touched waits.
+
+    One that moved in a far future was moved by a process whose clock is wrong: nothing waits until then.
+    """
+    moving = position.c.updated_at.between(progress_since + 1, progress_since + _AHEAD_US)
+    behind = and_(position.c.behind, moving)
     return list(connection.scalars(select(position.c.partition).where(behind)))
 
 

@@ -16,12 +16,14 @@ from sqlalchemy.engine import URL
 CONNECT_TIMEOUT_S = 5
 SILENT_S = 15  # without an acknowledgement from the server, its host is taken for gone
 IDLE_IN_TRANSACTION_S = 30  # between two statements we compute for a second at most
-# Nobody queues for the right to write here, so a connection is held for milliseconds: ten serve the loops, the web
-# server's threads and the notifier's lanes, twenty their bursts. Four processes then stay below the hundred that a
-# server allows by default.
-KEPT_CONNECTIONS = 10
-MORE_CONNECTIONS = 10
-CONNECTION_WAIT_S = 5.0
+# Nobody queues for the right to write here, so a connection is held for milliseconds: twenty serve the loops, the web
+# server's 40 threads and the notifier's 32 lanes in turns. Four processes then stay below the hundred that a server
+# allows by default. All twenty stay open once they were needed: a connection costs the server a process, and a burst
+# that made and dropped one for each write would wait for that. Who finds none free waits as long as connecting may
+# take, and no longer, as the event loop reads too.
+KEPT_CONNECTIONS = 20
+MORE_CONNECTIONS = 0
+CONNECTION_WAIT_S = float(CONNECT_TIMEOUT_S)
 
 
 def engine(url: URL, lock_timeout_s: float, *, binary: bool = True) -> Engine:
@@ -60,9 +62,8 @@ def engine(url: URL, lock_timeout_s: float, *, binary: bool = True) -> Engine:
 
 def _binary_cursor() -> type[Any]:
     """The driver's cursor, answered in binary: blobs as text are hexadecimal, twice as long and parsed."""
-    # Here, so that whoever works on SQLite does without the driver.
-    from psycopg import Connection, Cursor  # noqa: PLC0415
-    from psycopg.pq import Format  # noqa: PLC0415
+    from psycopg import Connection, Cursor  # noqa: PLC0415 - whoever works on SQLite does without the driver
+    from psycopg.pq import Format  # noqa: PLC0415 - the same
 
     class BinaryCursor(Cursor[Any]):
         def __init__(self, connection: Connection[Any], **more: Any) -> None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from app.database import journal
-from app.database.tables import counter, dead_letter
-from app.database.upsert import inserting
+from app.database import counters, journal
+from app.database.tables import dead_letter
 from consumers.decode import decode
 from consumers.events import Event
 from consumers.rejection import Rejection
@@ -20,7 +19,7 @@ INTAKE = "intake"  # the partition of what HTTP refused: numbered here, as it ha
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One rejected record. ``status`` is ``waiting`` or ``replayed``."""
+    """One rejected record. ``status`` is ``waiting`` or ``replayed``; ``log`` is the one that ``offset`` counts in."""
 
     id: int
     partition: str
@@ -32,6 +31,7 @@ class DeadLetter:
     received_at: int
     status: str
     replayed_at: int | None
+    log: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def keep(connection: Connection, refused: Sequence[Refused], *, received_at: int
             for index, item in enumerate(refused)
         ],
     )
-    _count(connection, Counter(f"rejected.{item.rejection.reason}" for item in refused))
+    counters.add(connection, Counter(f"rejected.{item.rejection.reason}" for item in refused))
 
 
 def page(
@@ -179,14 +179,3 @@ def prune(connection: Connection, *, received_before: int, limit: int = 1_000) -
     expired = dead_letter.c.received_at < received_before
     old = select(dead_letter.c.id).where(expired).order_by(dead_letter.c.id).limit(limit)
     return connection.execute(delete(dead_letter).where(dead_letter.c.id.in_(old))).rowcount
-
-
-def _count(connection: Connection, totals: Counter[str]) -> None:
-    """Add to the running totals, sorted so that two writers cannot wait for each other."""
-    statement = inserting(connection, counter)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": counter.c.value + statement.excluded.value}
-        ),
-        [{"name": name, "value": count} for name, count in sorted(totals.items())],
-    )

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.database import connections_postgresql, connections_sqlite
+from app.database import connections_postgresql, connections_sqlite, counters
 from app.database.failures import named_error
 from consumers.errors import ConfigurationError, StorageBusy
 
@@ -65,7 +65,9 @@ class Database:
         with self._named_errors():
             connection = self.engine.connect().execution_options(bellwether_write=True)
             with connection, connection.begin():
+                counters.forget(connection)
                 yield connection
+                counters.settle(connection)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from app.database.locks import Lock, alone
 from app.database.tables import incident
@@ -74,6 +74,12 @@ def going_on(connection: Connection) -> Sequence[Incident]:
     """Those that are open, the oldest first."""
     wanted = select(incident).where(incident.c.closed_at.is_(None)).order_by(incident.c.id)
     return [Incident(**row._mapping) for row in connection.execute(wanted)]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many there ever were, by kind."""
+    rows = connection.execute(select(incident.c.kind, func.count()).group_by(incident.c.kind))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def newest(connection: Connection, limit: int) -> Sequence[Incident]:

@@ -2,7 +2,9 @@
 
 Times are the real clock's, never the moment of judgement, which may stand still. A holder whose clock is a little off
 is at worst followed a little early or late: everything done under a lease is idempotent or fenced by its own
-compare-and-set, the lease only keeps two from doing the same work at once.
+compare-and-set, the lease only keeps two from doing the same work at once. A lease that lies further ahead than twice
+its length was written by a clock that is wrong by more than that length, and counts as free: else the work would stand
+still until that clock's instant.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from sqlalchemy import delete, or_, select, update
 from app.database.engine import Database
 from app.database.tables import lease
 from app.database.upsert import inserting
+
+CLOCK_LENGTH_US = 30_000_000  # a killed holder is followed within half a minute
+_FURTHEST = 2  # lengths ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ class SqlLeases:
         Whoever has it and asks again has it from now on: so this renews as well.
         """
         until = now + length_us
-        theirs = (lease.c.name == name, lease.c.holder != holder, lease.c.until > now)
+        furthest = now + _FURTHEST * length_us
+        theirs = (lease.c.name == name, lease.c.holder != holder, lease.c.until.between(now + 1, furthest))
         with self._database.read() as connection:
             if connection.scalar(select(lease.c.name).where(*theirs)):
                 return None  # without asking for the right to write: whoever waits for a lease asks often
@@ -53,7 +59,7 @@ class SqlLeases:
                 statement.on_conflict_do_update(
                     index_elements=["name"],
                     set_={"holder": holder, "until": until},
-                    where=or_(lease.c.holder == holder, lease.c.until <= now),
+                    where=or_(lease.c.holder == holder, ~lease.c.until.between(now + 1, furthest)),
                 )
             ).rowcount
         return Lease(name, holder, until) if taken else None
@@ -71,8 +77,8 @@ class SqlLeases:
         with self._database.write() as connection:
             connection.execute(delete(lease).where(lease.c.name == held.name, lease.c.holder == held.holder))
 
-    def held(self, name: str, now: int) -> bool:
-        """Whether anybody holds the lease."""
+    def held(self, name: str, now: int, length_us: int = CLOCK_LENGTH_US) -> bool:
+        """Whether anybody holds the lease, which is taken for ``length_us``."""
         with self._database.read() as connection:
             until = connection.scalar(select(lease.c.until).where(lease.c.name == name))
-        return until is not None and until > now
+        return until is not None and now < until <= now + _FURTHEST * length_us

@@ -25,9 +25,15 @@ from alerts.delivery import (
     Outcome,
     Verdict,
 )
+from alerts.retry import MAX_RETRY_AFTER_S
 from app.database.engine import Database
 from app.database.tables import delivery, delivery_attempt, destination
 from app.database.upsert import inserting
+
+# A claim or a pause that lies further ahead was dated by a process whose clock is wrong, and counts as over: twice the
+# notifier's lease, and twice the longest that a destination may ask for.
+_LEASE_AHEAD_US = 120 * 1_000_000
+_PAUSE_AHEAD_US = 2 * MAX_RETRY_AFTER_S * 1_000_000
 
 
 class SqlOutbox:
@@ -189,7 +195,8 @@ class SqlOutbox:
 
 
 def _open(now: int) -> ColumnElement[bool]:
-    return and_(destination.c.status == DestinationStatus.ENABLED, destination.c.not_before <= now)
+    paused = destination.c.not_before.between(now + 1, now + _PAUSE_AHEAD_US)
+    return and_(destination.c.status == DestinationStatus.ENABLED, ~paused)
 
 
 def _open_destinations(now: int, only: Collection[str] | None) -> Select[str, str]:
@@ -210,7 +217,8 @@ def _queued(now: int) -> ColumnElement[bool]:
 
 def _abandoned(now: int) -> ColumnElement[bool]:
     """Was being sent under a lease that ran out: its holder is dead, or as good as."""
-    return and_(delivery.c.status == DeliveryStatus.SENDING, delivery.c.lease_until <= now)
+    leased = delivery.c.lease_until.between(now + 1, now + _LEASE_AHEAD_US)
+    return and_(delivery.c.status == DeliveryStatus.SENDING, ~leased)
 
 
 def _is_first() -> ColumnElement[bool]:

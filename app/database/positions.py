@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from app.database import incidents, journal
 from app.database.tables import position
-
-_MENDED = ("recreated", "truncated")  # the kinds of incident that a moved position ends
+from app.database.upsert import inserting
+from consumers.store import STOPS
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One partition. ``end`` is the position after its newest record, None if nobody knows; ``open`` are incidents."""
+    """One partition. ``next`` is None if it was never read, ``end`` the position after its newest record, None if
+    nobody knows; ``open`` are incidents. ``updated_at`` is when it moved last, or its oldest open incident's time."""
 
     partition: str
-    next: int
+    next: int | None
     end: int | None
     log: str
     origin: str
@@ -28,17 +29,19 @@ class Stored:
     @property
     def lag(self) -> int | None:
         """Records that are not handled yet."""
-        return None if self.end is None else max(0, self.end - self.next)
+        return None if self.end is None or self.next is None else max(0, self.end - self.next)
 
 
 def page(connection: Connection) -> Sequence[Stored]:
     """Every partition that was ever read, and those that never were but are in trouble."""
     trouble: dict[str, list[str]] = {}
+    since: dict[str, int] = {}
     for each in incidents.going_on(connection):
         trouble.setdefault(each.subject, []).append(each.kind)
+        since.setdefault(each.subject, each.opened_at)
     rows = connection.execute(select(position).order_by(position.c.partition)).all()
     ends = {journal.PARTITION: journal.end(connection)}
-    return [
+    stored = [
         Stored(
             partition=row.partition,
             next=row.next,
@@ -50,6 +53,13 @@ def page(connection: Connection) -> Sequence[Stored]:
         )
         for row in rows
     ]
+    read = {row.partition for row in rows}
+    stored += [
+        Stored(partition=each, next=None, end=None, log="", origin="", updated_at=since[each], open=kinds)
+        for each, kinds in trouble.items()
+        if each not in read
+    ]
+    return sorted(stored, key=lambda each: each.partition)
 
 
 def move(connection: Connection, partition: str, *, to: int, end: int, log: str, now: int) -> int | None:
@@ -61,10 +71,9 @@ def move(connection: Connection, partition: str, *, to: int, end: int, log: str,
     there = position.c.partition == partition
     before = connection.scalar(select(position.c.next).where(there).with_for_update())
     moved = {"next": to, "end": end, "behind": to < end, "log": log, "updated_at": now}
-    if before is None:
-        connection.execute(insert(position).values(partition=partition, origin="positions reset", **moved))
-    else:
-        connection.execute(update(position).where(there).values(moved))
-    for kind in _MENDED:
+    # Who consumes it may begin it just now: then it is moved all the same.
+    begun = inserting(connection, position).values(partition=partition, origin="positions reset", **moved)
+    connection.execute(begun.on_conflict_do_update(index_elements=["partition"], set_=moved))
+    for kind in STOPS:
         incidents.close(connection, kind, partition, now)
     return None if before is None else int(before)

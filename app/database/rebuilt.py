@@ -7,15 +7,19 @@ the new ones end.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, event, func, insert, literal, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.database import migrate
 from app.database.engine import Database
+from app.database.failures import named_error
+from app.database.rebuild_loss import DIRECTORY
 from app.database.tables import (
     account,
     account_detail,
@@ -28,13 +32,13 @@ from app.database.tables import (
     setting,
     touched,
 )
-from consumers.errors import ConfigurationError
-from consumers.facts import ATTRIBUTES
+from consumers.errors import ConfigurationError, StorageBusy, StorageError
 
 SCHEMA = "bellwether_rebuild"  # on PostgreSQL: a schema beside the live one
 ALIVE_US = 60_000_000  # a process that said so within a minute runs
+_TURN = 0x72656275  # PostgreSQL's number of the lock that one rebuild at a time holds
 _ROWS = 500
-_PROJECTED = (*ATTRIBUTES, "term_months", "renewal_day", "mrr_cents", "currency", "first_day", "last_day")
+_PROJECTED = (*DIRECTORY, "first_day", "last_day")
 _REPLACED = (touched, account_window, account_detail, seen_segment, family, position)
 
 _Row = Mapping[str, Any]
@@ -42,11 +46,69 @@ _Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """How many accounts have windows now, how many had some and have none any more, and the positions gone on from."""
+    """How many accounts have windows now, how many had some and have none any more, and the positions gone on from.
+
+    ``not_given`` names files that had been folded into the windows before and were not now.
+    """
 
     accounts: int
     emptied: int
     positions: int
+    not_given: Sequence[str] = ()
+
+
+@contextlib.contextmanager
+def turn(live: Database) -> Iterator[Callable[[], None]]:
+    """Be the only one who rebuilds ``live``, for the length of a block; gone with the process, however that ends.
+
+    Gives a check that it still is so. Both raise StorageError; StorageBusy while another one rebuilds.
+    """
+    with _turn_by_file(live) if live.sqlite else _turn_by_session(live) as still:
+        yield still
+
+
+@contextlib.contextmanager
+def _turn_by_file(live: Database) -> Iterator[Callable[[], None]]:
+    import fcntl  # noqa: PLC0415 - not everywhere
+
+    path = Path(f"{live.url.database}.rebuild.lock")
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # one that just ended removed it
+                raise FileNotFoundError
+        except (BlockingIOError, FileNotFoundError):
+            raise _another(live) from None
+        try:
+            yield lambda: None
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _turn_by_session(live: Database) -> Iterator[Callable[[], None]]:
+    """A lock of a session: no transaction stays open for it."""
+
+    def ask(statement: Any) -> Any:
+        try:
+            return connection.scalar(statement)
+        except DBAPIError as error:
+            raise named_error(error, live.label) from error
+
+    with live.engine.connect() as pooled:
+        connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # closed at the end, and the lock with it
+        if not ask(select(func.pg_try_advisory_lock(_TURN))):
+            raise _another(live)
+        try:
+            yield lambda: ask(select(1))
+        finally:
+            with contextlib.suppress(StorageError):  # a server that is gone has let go of it
+                ask(select(func.pg_advisory_unlock(_TURN)))
+
+
+def _another(live: Database) -> StorageBusy:
+    return StorageBusy(f"another process rebuilds the windows of {live.label}\nwait until it is through")
 
 
 @contextlib.contextmanager
@@ -69,8 +131,12 @@ def beside(live: Database) -> Iterator[Database]:
 def refuse_another_zone_at_work(live: Database, zone: str, now: int) -> None:
     """Raises ConfigurationError if processes run that would go on folding in the zone that was."""
     with live.read() as connection:
-        kept = connection.scalar(select(setting.c.value).where(setting.c.key == "timezone"))
-        running = connection.scalar(select(func.count()).where(process.c.beat_at > now - ALIVE_US))
+        _refuse_another_zone(connection, zone, now)
+
+
+def _refuse_another_zone(connection: Connection, zone: str, now: int) -> None:
+    kept = connection.scalar(select(setting.c.value).where(setting.c.key == "timezone"))
+    running = connection.scalar(select(func.count()).where(process.c.beat_at > now - ALIVE_US))
     if kept not in {None, zone} and running:
         raise ConfigurationError(
             f"BELLWETHER_TIMEZONE is {zone}, and {running} running processes fold in {kept}\n"
@@ -78,23 +144,19 @@ def refuse_another_zone_at_work(live: Database, zone: str, now: int) -> None:
         )
 
 
-def shorter(live: Database, building: Database) -> tuple[int, int | None] | None:
-    """The first days that the windows of ``live`` and of ``building`` know of, if the latter begin later or nowhere."""
-    first = select(func.min(family.c.first_day))
-    with live.read() as old, building.read() as new:
-        was, would_be = old.scalar(first), new.scalar(first)
-    if was is None or (would_be is not None and would_be <= was + 1):  # a zone further east moves it by a day
-        return None
-    return was, would_be
-
-
 def swap(live: Database, building: Database, zone: str, now: int) -> Swapped:
-    """Put the windows of ``building`` into ``live``, all or nothing, and mark every account to be judged anew."""
+    """Put the windows of ``building`` into ``live``, all or nothing, and mark every account to be judged anew.
+
+    Raises ConfigurationError if meanwhile a process came that folds in another zone, StorageBusy if others do not let
+    go of the tables in time, StorageError.
+    """
     with building.read() as new, live.write() as old:
         if not live.sqlite:  # from here on no batch can begin, and those that had begun are over
             old.execute(text("LOCK TABLE position, account IN EXCLUSIVE MODE"))
+        _refuse_another_zone(old, zone, now)
         had = set(old.scalars(select(account_window.c.account_no)))
         last = _last_numbers(old)
+        folded = _files(old)
         for table in _REPLACED:
             old.execute(delete(table))
         _accounts(new, old)
@@ -112,7 +174,9 @@ def swap(live: Database, building: Database, zone: str, now: int) -> Swapped:
         old.execute(update(incident).where(incident.c.closed_at.is_(None)).values(closed_at=now))
         has = set(old.scalars(select(account_window.c.account_no)))
         positions = old.scalar(select(func.count()).select_from(position)) or 0
-    return Swapped(len(has), len(had - has), positions)
+        given = _files(old)
+    not_given = sorted(origin for partition, origin in folded.items() if partition not in given)
+    return Swapped(len(has), len(had - has), positions, not_given)
 
 
 def _accounts(new: Connection, old: Connection) -> None:
@@ -135,6 +199,12 @@ def _numbers(new: Connection, old: Connection) -> dict[int, int]:
     wanted = select(account.c.account_id, account.c.no)
     live = {row.account_id: row.no for row in old.execute(wanted)}
     return {row.no: live[row.account_id] for row in new.execute(wanted)}
+
+
+def _files(connection: Connection) -> dict[str, str]:
+    """The files that were folded, by partition, with their names."""
+    wanted = select(position.c.partition, position.c.origin).where(position.c.partition.startswith("file:"))
+    return {row.partition: row.origin for row in connection.execute(wanted)}
 
 
 def _last_numbers(old: Connection) -> dict[str, int]:

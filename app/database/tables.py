@@ -82,6 +82,10 @@ seen_segment = Table(
     Column("newest_day", Integer, nullable=False),
     Column("ids", LargeBinary, nullable=False),
     Column("prints", LargeBinary, nullable=False),
+    Column(
+        "batches", BigInteger, nullable=False, server_default="1"
+    ),  # of them, seq is the last one's number
+    Index("ix_seen_segment_lane_newest_day", "lane", "newest_day"),
     comment="Hashes of the event ids of one batch: de-duplication that survives a restart",
 )
 
@@ -106,7 +110,8 @@ dead_letter = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),  # waiting | replayed
     Column("replayed_at", BigInteger),
-    UniqueConstraint("partition", "offset"),
+    Column("log", String(128), nullable=False, server_default=""),  # which one the offset counts in
+    UniqueConstraint("partition", "log", "offset"),
     Index("ix_dead_letter_status_id", "status", "id"),
     comment="Rejected events with their original bytes, each once",
 )

@@ -28,7 +28,7 @@ class Put(Enum):
     DAYS = auto()  # first day, last day, no
     DIRECTORY = auto()  # the columns of DIRECTORY, no
     TOUCHED = auto()  # no, partition
-    DEAD_LETTER = auto()  # partition, offset, reason, detail, origin, body, received_at
+    DEAD_LETTER = auto()  # partition, log, offset, reason, detail, origin, body, received_at
     FAMILY = auto()  # name, first day
     COUNTER = auto()  # name, by how much
 

@@ -43,43 +43,43 @@ def _arrays(*types: str) -> str:
 _FROM_WINDOWS = f"{_arrays('bigint', *['bytea'] * 4)} AS given (no, profile, days, users, login_maps)"
 _FROM_DETAILS = f"{_arrays('bigint', *['bytea'] * 3)} AS given (no, user_ids, features, facts)"
 _DIRECTORY_TYPES = {"term_months": "int", "renewal_day": "int", "mrr_cents": "bigint"}
-# Names, types and the text around them are all ours.
+# ruff: noqa: S608 - what is put into these texts, names and types, is all ours; values never are
 _PUT = {
     Put.NEW_WINDOW: f"""
         INSERT INTO account_window (account_no, profile, days, users, login_maps) SELECT * FROM {_FROM_WINDOWS}
         ON CONFLICT (account_no) DO UPDATE SET profile = excluded.profile, days = excluded.days,
-          users = excluded.users, login_maps = excluded.login_maps""",  # noqa: S608
+          users = excluded.users, login_maps = excluded.login_maps""",
     Put.WINDOW: f"""
         UPDATE account_window SET profile = given.profile, days = given.days, users = given.users,
           login_maps = given.login_maps
-        FROM {_FROM_WINDOWS} WHERE account_no = given.no""",  # noqa: S608
+        FROM {_FROM_WINDOWS} WHERE account_no = given.no""",
     Put.NEW_DETAIL: f"""
         INSERT INTO account_detail (account_no, user_ids, features, facts) SELECT * FROM {_FROM_DETAILS}
         ON CONFLICT (account_no) DO UPDATE SET user_ids = excluded.user_ids, features = excluded.features,
-          facts = excluded.facts""",  # noqa: S608
+          facts = excluded.facts""",
     Put.DETAIL: f"""
         UPDATE account_detail SET user_ids = given.user_ids, features = given.features, facts = given.facts
-        FROM {_FROM_DETAILS} WHERE account_no = given.no""",  # noqa: S608
+        FROM {_FROM_DETAILS} WHERE account_no = given.no""",
     Put.DAYS: f"""
         UPDATE account SET first_day = given.first_day, last_day = given.last_day
-        FROM {_arrays("int", "int", "bigint")} AS given (first_day, last_day, no) WHERE account.no = given.no""",  # noqa: S608
+        FROM {_arrays("int", "int", "bigint")} AS given (first_day, last_day, no) WHERE account.no = given.no""",
     Put.DIRECTORY: f"""
         UPDATE account SET {", ".join(f"{name} = given.{name}" for name in DIRECTORY)}
         FROM {_arrays(*(_DIRECTORY_TYPES.get(name, "text") for name in DIRECTORY), "bigint")}
-          AS given ({", ".join(DIRECTORY)}, no) WHERE account.no = given.no""",  # noqa: S608
+          AS given ({", ".join(DIRECTORY)}, no) WHERE account.no = given.no""",
     Put.TOUCHED: f"""
         INSERT INTO touched (account_no, partition) SELECT * FROM {_arrays("bigint", "text")}
-        ON CONFLICT DO NOTHING""",  # noqa: S608
+        ON CONFLICT DO NOTHING""",
     Put.DEAD_LETTER: f"""
-        INSERT INTO dead_letter (partition, "offset", reason, detail, origin, body, received_at, status)
-        SELECT *, 'waiting' FROM {_arrays("text", "bigint", "text", "text", "text", "bytea", "bigint")}
-        ON CONFLICT DO NOTHING""",  # noqa: S608
+        INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
+        SELECT *, 'waiting' FROM {_arrays("text", "text", "bigint", "text", "text", "text", "bytea", "bigint")}
+        ON CONFLICT DO NOTHING""",
     Put.FAMILY: f"""
         INSERT INTO family (name, first_day) SELECT * FROM {_arrays("text", "int")}
-        ON CONFLICT (name) DO UPDATE SET first_day = least(family.first_day, excluded.first_day)""",  # noqa: S608
+        ON CONFLICT (name) DO UPDATE SET first_day = least(family.first_day, excluded.first_day)""",
     Put.COUNTER: f"""
         INSERT INTO counter (name, value) SELECT * FROM {_arrays("text", "bigint")}
-        ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value""",  # noqa: S608
+        ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value""",
 }
 
 

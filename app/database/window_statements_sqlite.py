@@ -39,8 +39,8 @@ _PUT = {
     Put.DIRECTORY: f"UPDATE account SET {', '.join(f'{name} = ?' for name in DIRECTORY)} WHERE no = ?",  # noqa: S608 - names are ours
     Put.TOUCHED: "INSERT INTO touched (account_no, partition) VALUES (?, ?) ON CONFLICT DO NOTHING",
     Put.DEAD_LETTER: """
-        INSERT INTO dead_letter (partition, "offset", reason, detail, origin, body, received_at, status)
-        VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING""",
+        INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING""",
     Put.FAMILY: """
         INSERT INTO family (name, first_day) VALUES (?, ?)
         ON CONFLICT (name) DO UPDATE SET first_day = min(first_day, excluded.first_day)""",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from app.database.tables import position
 from app.database.window_statements import Put, WindowStatements
 from app.database.window_statements_postgresql import PostgresqlStatements
 from app.database.window_statements_sqlite import SqliteStatements
-from consumers.dedup import Segment
+from consumers.dedup import Segment, merges
 from consumers.errors import LostPosition
 from consumers.facts import ATTRIBUTES, Profile
 from consumers.source import Chunk, Position
@@ -37,12 +37,20 @@ ON CONFLICT DO NOTHING
 """
 # The one that is known comes too, but for its blobs: were it gone, the lane was made anew.
 _SEGMENTS = """
-SELECT seq, newest_day, CASE WHEN seq > ? THEN ids END, CASE WHEN seq > ? THEN prints END
-FROM seen_segment WHERE lane = ? AND seq >= ? ORDER BY seq
+SELECT seq, batches, newest_day, CASE WHEN seq > ? THEN ids END, CASE WHEN seq > ? THEN prints END
+FROM seen_segment WHERE lane = ? AND seq >= ? ORDER BY seq LIMIT ?
 """
-_LAST_SEGMENT = "SELECT COALESCE(MAX(seq), 0) FROM seen_segment WHERE lane = ?"
-_DROP_SEGMENTS = "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?"
-_SEGMENT = "INSERT INTO seen_segment (lane, seq, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?)"
+_SLICE = 64  # segments, 40 MB of merged ones
+_ALL = 1 << 31
+_NEWEST = """
+SELECT seq, length(ids) / 8 FROM seen_segment WHERE lane = ? ORDER BY seq DESC LIMIT 32
+"""
+_MERGED = "SELECT batches, newest_day, ids, prints FROM seen_segment WHERE lane = ? AND seq > ? ORDER BY seq"
+_DROP_MERGED = "DELETE FROM seen_segment WHERE lane = ? AND seq > ?"
+_DROP_EXPIRED = "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?"
+_SEGMENT = """
+INSERT INTO seen_segment (lane, seq, batches, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?, ?)
+"""
 _FAMILIES = "SELECT name, first_day FROM family"
 _CLOCK = Clock()
 _BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
@@ -70,6 +78,14 @@ class SqlWindowStore:
         with self._database.write() as connection:
             connection.execute(reached.values(current_at=now, behind=False))
 
+    def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
+        """The kinds of the open incidents of each of ``partitions``; those without any are left out."""
+        found: dict[str, set[str]] = {}
+        with self._database.read() as connection:
+            for each in incidents.going_on(connection):
+                found.setdefault(each.subject, set()).add(each.kind)
+        return {partition: found[partition] for partition in partitions if partition in found}
+
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down that ``partition`` is in trouble; known trouble is kept as it is."""
         with self._database.write() as connection:
@@ -86,12 +102,19 @@ class SqlWindowStore:
         with self._database.write() as connection:
             connection.execute(reached.values(behind=False, end=position.c.next))
 
+    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+        """Some segments of ``lane`` above ``after``, oldest first, None if that is gone: in a snapshot of its own."""
+        with self._database.read() as connection:
+            return _segments(self._speak(connection), lane, after, _SLICE)
+
+    def _speak(self, connection: Connection) -> WindowStatements:
+        return SqliteStatements(connection) if self._database.sqlite else PostgresqlStatements(connection)
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqlWindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""
         with self._database.write() as connection:
-            speak = SqliteStatements if self._database.sqlite else PostgresqlStatements
-            work = SqlWindowTransaction(connection, speak(connection), self._known, self._real_us())
+            work = SqlWindowTransaction(connection, self._speak(connection), self._known, self._real_us())
             yield work
         self._known.keep(work.stored)
 
@@ -127,28 +150,25 @@ class SqlWindowTransaction:
             incidents.damage(self._connection, chunk, self._now)
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
-        """Segments of ``lane`` above ``after``, oldest first, None if that one is gone; the lane is ours now."""
+        """All segments of ``lane`` above ``after``, oldest first, None if that is gone; the lane is ours now."""
         self._statements.hold_lane(lane)
-        rows = self._statements.run(_SEGMENTS, (after, after, lane, after)).all()
-        if after and (not rows or rows.pop(0)[0] != after):
-            return None
-        return [
-            (
-                seq,
-                Segment(newest, np.frombuffer(ids, dtype=np.uint64), np.frombuffer(prints, dtype=np.uint32)),
-            )
-            for seq, newest, ids, prints in rows
-        ]
+        return _segments(self._statements, lane, after, _ALL)
 
     def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
-        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+        """Store what a batch brought, in one row with small ones before it. Returns its number."""
+        run = self._statements.run
         self._statements.hold_lane(lane)
-        last = int(self._statements.run(_LAST_SEGMENT, (lane,)).scalar_one())
-        self._statements.run(_DROP_SEGMENTS, (lane, expired_before, last))
-        self._statements.run(
-            _SEGMENT,
-            (lane, last + 1, segment.newest_day, segment.ids.tobytes(), segment.prints.tobytes()),
-        )
+        newest = run(_NEWEST, (lane,)).all()
+        last = int(newest[0][0]) if newest else 0
+        run(_DROP_EXPIRED, (lane, expired_before, last))
+        parts = [(1, segment.newest_day, segment.ids.tobytes(), segment.prints.tobytes())]
+        taken = merges(len(segment.ids), [size for _, size in newest])
+        if taken:
+            before = int(newest[taken][0]) if taken < len(newest) else newest[taken - 1][0] - 1
+            parts = [*run(_MERGED, (lane, before)).all(), *parts]
+            run(_DROP_MERGED, (lane, before))
+        batches, days, ids, prints = zip(*parts, strict=True)
+        run(_SEGMENT, (lane, last + 1, sum(batches), max(days), b"".join(ids), b"".join(prints)))
         return last + 1
 
     def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
@@ -228,12 +248,13 @@ class SqlWindowTransaction:
         )
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records as dead letters, each once per partition and offset."""
+        """Keep rejected records as dead letters, each once per partition, log and offset."""
         self._statements.put(
             Put.DEAD_LETTER,
             [
                 (
                     chunk.partition,
+                    chunk.log,
                     item.offset,
                     str(item.rejection.reason),
                     item.rejection.detail,
@@ -248,6 +269,23 @@ class SqlWindowTransaction:
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals, by name: two who count at once then never wait for each other in a circle."""
         self._statements.put(Put.COUNTER, sorted(totals.items()))
+
+
+def _segments(
+    statements: WindowStatements, lane: str, after: int, most: int
+) -> Sequence[tuple[int, Segment]] | None:
+    """At most ``most`` above ``after``, None if the batch of that number is in none of them."""
+    rows = statements.run(_SEGMENTS, (after, after, lane, after, most + 1)).all()
+    if after and (not rows or rows[0].seq - rows[0].batches >= after):
+        return None
+    return [
+        (
+            seq,
+            Segment(newest, np.frombuffer(ids, dtype=np.uint64), np.frombuffer(prints, dtype=np.uint32)),
+        )
+        for seq, _, newest, ids, prints in rows
+        if seq > after
+    ]
 
 
 def _window(account: AccountState) -> tuple[Any, ...]:

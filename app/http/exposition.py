@@ -125,6 +125,13 @@ def _incidents(connection: Connection) -> Iterator[Metric]:
     for kind in sorted({*incidents.KINDS, *kinds}):
         family.add_metric((kind,), kinds.count(kind))
     yield family
+    ever = CounterMetricFamily(
+        "bellwether_incidents", "Incidents of partitions, also those that were over at once", labels=("kind",)
+    )
+    total = incidents.counts(connection)
+    for kind in sorted({*incidents.KINDS, *total}):
+        ever.add_metric((kind,), total.get(kind, 0))
+    yield ever
 
 
 def _judgement(connection: Connection) -> Iterator[Metric]:

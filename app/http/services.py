@@ -21,7 +21,7 @@ Probe = Callable[[], str | None]
 
 
 class RiskReader(Protocol):
-    """Says how an account stands, as CONTRACT section 5 shapes it."""
+    """Says how an account stands, in the shapes that /openapi.json describes."""
 
     def risk(self, account_id: str) -> Mapping[str, Any] | None:
         """What ``app.http.accounts.Risk`` holds; None for an unknown account."""

@@ -73,6 +73,16 @@ def test_an_absent_kafka_is_503_with_a_time_to_come_back_and_nothing_is_kept(
     assert (len(log.taken), stored(house, dead_letter), stored(house, journal)) == (1, 1, 0)
 
 
+def test_a_request_of_which_all_is_refused_needs_no_kafka(house: House, log: Log, api: Api) -> None:
+    log.away = True
+    for key in ({}, {"Idempotency-Key": "one"}):
+        answer = api.post("/v1/events", json=[{"id": "bad"}], headers=key)
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 0)
+    assert stored(house, dead_letter) == 2
+    replayed = api.post("/v1/dead-letters/replay")
+    assert (replayed.status_code, replayed.json()["replayed"]) == (200, 0)
+
+
 def test_one_key_produces_once_and_another_body_under_it_is_refused_before_kafka(log: Log, api: Api) -> None:
     header = {"Idempotency-Key": "one"}
     first, second = (api.post("/v1/events", json=login(1), headers=header) for _ in range(2))

@@ -22,6 +22,11 @@ def fresh(stem: str) -> str:
     return f"{stem}.{uuid.uuid4().hex[:8]}"
 
 
+def numbered(count: int, first: int = 0) -> list[bytes]:
+    """Bodies that differ."""
+    return [b'{"id": "evt-%d"}' % number for number in range(first, first + count)]
+
+
 def eventually(happened: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait until ``happened`` is true."""
     end = time.monotonic() + patience_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumers.dedup import Segment
@@ -27,7 +27,7 @@ class MemoryWindows:
     kept: dict[str, list[tuple[int, Segment]]] = field(default_factory=dict)
     first_days: dict[str, int] = field(default_factory=dict)
     touched: set[tuple[str, str]] = field(default_factory=set)
-    dead_letters: dict[tuple[str, int], Rejected] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, str, int], Rejected] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
 
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
@@ -37,6 +37,11 @@ class MemoryWindows:
     def current(self, partitions: Sequence[str], now: int) -> None:
         """Write down that each of ``partitions`` was read to its end."""
         self.current_at.update(dict.fromkeys(partitions, now))
+
+    def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
+        """The kinds of the open incidents of each of ``partitions``."""
+        open_ones = [each for each in self.incidents if each[3] and each[1] in partitions]
+        return {each[1]: {other[0] for other in open_ones if other[1] == each[1]} for each in open_ones}
 
     def incident(self, kind: str, partition: str, detail: str) -> None:
         """Write down that ``partition`` is in trouble, unless that is known."""
@@ -103,9 +108,9 @@ class MemoryWindows:
         self.touched.update((account_id, partition) for account_id in account_ids)
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records, each once per partition and offset."""
+        """Keep rejected records, each once per partition, log and offset."""
         for item in rejected:
-            self.dead_letters.setdefault((chunk.partition, item.offset), item)
+            self.dead_letters.setdefault((chunk.partition, chunk.log, item.offset), item)
 
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals."""

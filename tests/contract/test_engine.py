@@ -26,8 +26,8 @@ def _database_with_notes(database: Database) -> Database:
     return database
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # on PostgreSQL nobody queues to write
 def test_a_reader_passes_every_thread_that_waits_to_write(database: Database) -> None:
+    """On PostgreSQL nobody waits for the right to write, but for one of fewer connections than there are threads."""
     ready = threading.Barrier(WEB_THREADS + 1)
 
     def write() -> None:
@@ -41,7 +41,8 @@ def test_a_reader_passes_every_thread_that_waits_to_write(database: Database) ->
             thread.start()
         ready.wait()
         with database.read() as connection:
-            assert connection.scalar(text("SELECT count(*) FROM note")) == 0
+            written = connection.scalar(text("SELECT count(*) FROM note"))
+            assert written == 0 or not database.sqlite
     for thread in threads:
         thread.join()
     with database.read() as connection:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, func, select
 
-from app.database import journal
+from app.database import dead_letters, journal
+from app.database.dead_letters import Refused
 from app.database.engine import Database
-from app.database.group_commit import GroupCommit
+from app.database.group_commit import GroupCommit, _Job
+from app.database.tables import counter
 from app.database.tables import journal as journal_table
 from consumers.errors import StorageBusy
+from consumers.rejection import Rejection, RejectionReason
 
 
 @pytest.fixture
@@ -64,6 +68,51 @@ def test_those_who_wait_share_one_transaction(database: Database) -> None:
         assert [other.result(10) for other in others] == [str(number).encode() for number in range(20)]
     assert stored(database) == 21
     assert len(commits) == 2
+
+
+def refuse(*reasons: RejectionReason) -> Callable[[Connection], None]:
+    refused = [Refused(b"x", Rejection(reason, ""), "test") for reason in reasons]
+    return lambda connection: dead_letters.keep(connection, refused, received_at=1)
+
+
+def test_what_many_works_count_is_written_at_the_end_and_in_one_order(database: Database) -> None:
+    """Else two transactions, each with some of it, wait for each other in a circle."""
+    written: list[list[str]] = []
+
+    def note(*event_: Any) -> None:
+        if event_[2].startswith("INSERT INTO counter"):
+            rows = event_[3] if isinstance(event_[3], list) else [event_[3]]
+            written.append([str(row["name"]) if isinstance(row, dict) else str(row[0]) for row in rows])
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    group = GroupCommit(database)
+    works = [
+        refuse(RejectionReason.NOT_JSON, RejectionReason.BAD_VALUE),
+        refuse(RejectionReason.MISSING_FIELD),
+        refuse(RejectionReason.BAD_VALUE),
+    ]
+    group._commit([_Job(work) for work in works])
+
+    names = ["rejected.bad_value", "rejected.missing_field", "rejected.not_json"]
+    assert [name for each in written for name in each] == names
+    with database.read() as connection:
+        kept = connection.execute(select(counter.c.name, counter.c.value).order_by(counter.c.name)).all()
+    assert [tuple(row) for row in kept] == list(zip(names, [2, 1, 1], strict=True))
+
+
+def test_what_was_rolled_back_is_not_counted(database: Database) -> None:
+    def bad(connection: Connection) -> None:
+        refuse(RejectionReason.NOT_JSON)(connection)
+        raise ValueError("mine")
+
+    group = GroupCommit(database)
+    with pytest.raises(ValueError, match="mine"):
+        group.run(bad)
+    group.run(refuse(RejectionReason.BAD_VALUE))
+    with database.read() as connection:
+        assert dict(connection.execute(select(counter.c.name, counter.c.value)).all()) == {
+            "rejected.bad_value": 1
+        }
 
 
 def test_a_work_that_fails_fails_alone(database: Database) -> None:

@@ -75,6 +75,22 @@ def test_renewed_in_time_it_is_kept_too_late_it_is_lost(leases: SqlLeases) -> No
     assert leases.renew(kept, 50, 30) is None
 
 
+def test_a_lease_of_a_holder_whose_clock_is_years_ahead_is_free(leases: SqlLeases) -> None:
+    years = 10 * 365 * 24 * HOUR
+    assert leases.acquire("clock", "ana", years, LEASE_US)
+    assert not leases.held("clock", SECOND)
+    taken = leases.acquire("clock", "ben", SECOND, LEASE_US)
+    assert taken is not None
+    assert leases.held("clock", SECOND)
+    assert leases.renew(taken, 2 * SECOND, LEASE_US)
+
+
+def test_a_lease_of_a_holder_whose_clock_is_a_little_ahead_is_respected(leases: SqlLeases) -> None:
+    assert leases.acquire("clock", "ana", LEASE_US - SECOND, LEASE_US)
+    assert leases.acquire("clock", "ben", 0, LEASE_US) is None
+    assert leases.held("clock", 0)
+
+
 def test_leases_of_different_names_know_nothing_of_each_other(leases: SqlLeases) -> None:
     assert leases.acquire("clock", "ana", 0, 30)
     assert leases.acquire("pruning", "ben", 0, 30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import threading
@@ -67,7 +68,7 @@ def _schema(database: Database) -> list[str]:
         said = [" ".join(str(row[0]).split()) for row in rows if "alembic_version" not in row[0]]
     # A table that SQLite had to copy is written a little differently.
     return [
-        each.replace("DEFAULT ('')", "DEFAULT ''").replace('TABLE "position"', "TABLE position")
+        re.sub(r"DEFAULT \(('\w*')\)", r"DEFAULT \1", re.sub(r'TABLE "(\w+)"', r"TABLE \1", each))
         for each in said
     ]
 

@@ -168,6 +168,24 @@ def test_a_lease_that_ran_out_lets_another_claim_the_same_delivery(bench: Bench)
     assert (second.id, second.webhook_id) == (first.id, first.webhook_id)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_a_process_with_a_clock_years_ahead_claimed_is_claimed_by_others(
+    kind: str, open_database: OpenDatabase
+) -> None:
+    years, database = 10 * 365 * 86_400 * SECOND_US, open_database(kind)
+    outbox = SqlOutbox(database, paces_us={"webhook": SECOND_US})
+    bench = Bench(outbox, database, partial(deliveries, database), partial(attempts, database))
+    bench.put("al_1", 1)
+    (lost,) = bench.claim(T0 + years, holder="ahead")
+
+    assert outbox.due(T0) == ["crm"]
+    (claimed,) = bench.claim(T0, holder="other")
+
+    assert claimed.id == lost.id
+    assert not outbox.settle(lost, Verdict(Decision.SENT, "HTTP 200"), OK, T0)
+    assert bench.claim(T0 + LEASE - 1, holder="third") == []
+
+
 def test_who_lost_the_lease_cannot_settle(bench: Bench) -> None:
     bench.put("al_1", 1)
     (stale,) = bench.claim(holder="slow")

@@ -19,7 +19,7 @@ from app.database.rebuilt import refuse_another_zone_at_work
 from app.database.tables import account, account_window, family, position, process, setting, touched
 from app.rebuild import rebuild
 from app.settings import Settings
-from consumers.errors import ConfigurationError
+from consumers.errors import ConfigurationError, StorageBusy
 from consumers.file import FileSource
 from consumers.memory import MemorySource
 
@@ -33,6 +33,16 @@ def login(number, account="acme", at="2026-01-01T10:00:00Z", user="u1"):
         "account_id": account,
         "user_id": user,
         "occurred_at": at,
+    }
+
+
+def fact(kind, account="acme", at="2026-01-02T10:00:00Z", **data):
+    return {
+        "id": f"{kind}-{account}-{at}",
+        "type": kind,
+        "account_id": account,
+        "occurred_at": at,
+        "data": data,
     }
 
 
@@ -69,14 +79,15 @@ def windows(live):
         return {row[0]: tuple(row[1:]) for row in connection.execute(wanted)}
 
 
-def anew(live, *files, allow_loss=False, **settings):
+def anew(live, *files, allow_loss=False, heard=lambda: None, **settings):
+    """``heard`` is called after every batch."""
     url = live.url.render_as_string(hide_password=False)
     return rebuild(
         Settings(database_url=url, **settings),
         CLOCK,
         live,
         files,
-        lambda _source, _handled: None,
+        lambda _source, _handled: heard(),
         allow_loss=allow_loss,
     )
 
@@ -132,7 +143,9 @@ def test_a_log_that_begins_later_than_the_windows_changes_nothing_unless_that_is
     ingest(live, old)
     before = windows(live)
 
-    with pytest.raises(ConfigurationError, match="begin on 2026-01-01 and the log begins on 2026-03-01"):
+    with pytest.raises(
+        ConfigurationError, match="begin on 2026-03-01 in the log, in the windows on 2026-01-01"
+    ):
         anew(live, new)
     assert windows(live) == before
 
@@ -209,3 +222,128 @@ def test_a_rebuild_under_load_loses_no_event(live, tmp_path):
     with live.read() as connection:
         blob = connection.scalar(select(account_window.c.days))
     assert sum(memoryview(blob).cast("H")) == 4_000
+
+
+def test_facts_and_quiet_accounts_that_the_log_has_forgotten_are_missed_though_every_day_is_there(
+    live, tmp_path
+):
+    logins = [login(1), login(2, account="other"), login(3, account="quiet")]
+    feature = {**login(4, at="2025-12-01T10:00:00Z"), "type": "feature.used", "data": {"feature": "export"}}
+    told = [
+        fact("account.updated", owner="Ann", name="Acme"),
+        fact("subscription.changed", "other", status="active", mrr="100.00", currency="EUR"),
+        fact("champion.changed", "other", contact_id="c1", change="assigned"),
+    ]
+    whole = written(tmp_path / "whole.ndjson", [*logins, feature, *told])
+    ingest(live, whole)
+    before = windows(live)
+    assert len(before) == 3
+
+    for lacking, missed in (
+        ([*logins[:2], feature, *told], "1 accounts would have no windows any more"),
+        ([*logins, feature, *told[1:]], r"1 accounts would lose facts \(name, owner\)"),
+        ([*logins, feature, *told[:1]], r"1 accounts would lose facts \(.*mrr_cents.*\)"),
+        ([*logins, feature], r"2 accounts would lose facts"),
+        (
+            [*({**each, "occurred_at": "2026-02-01T10:00:00Z"} for each in logins), feature, *told],
+            "begin on 2026-02-01",
+        ),
+    ):
+        with pytest.raises(ConfigurationError, match=missed) as refused:
+            anew(live, written(tmp_path / "lacking.ndjson", lacking))
+        assert len(str(refused.value).splitlines()) == 2
+        assert windows(live) == before
+    assert anew(live, whole).not_given == []
+    swapped = anew(live, written(tmp_path / "lacking.ndjson", logins), allow_loss=True)
+    assert list(swapped.not_given) == ["whole.ndjson"]
+
+
+def test_what_a_running_consumer_learns_meanwhile_is_no_loss(live, tmp_path):
+    file = written(tmp_path / "log.ndjson", [login(1)])
+    later = written(
+        tmp_path / "later.ndjson", [login(2, account="new"), fact("account.updated", owner="Ann")]
+    )
+    ingest(live, file)
+    assert anew(live, file, heard=lambda: ingest(live, later)).emptied == 1
+
+
+def test_files_alone_are_refused_where_topics_are_read_too(live, tmp_path):
+    file = written(tmp_path / "log.ndjson", [login(1)])
+    with pytest.raises(ConfigurationError, match="Kafka is configured") as refused:
+        anew(live, file, kafka_bootstrap_servers="127.0.0.1:1")
+    assert len(str(refused.value).splitlines()) == 2
+    with live.write() as connection:
+        connection.execute(
+            insert(position).values(partition="bellwether.logins/0", next=7, behind=False, updated_at=0)
+        )
+    with pytest.raises(ConfigurationError, match="topics were read into these windows"):
+        anew(live, file)
+    assert anew(live, file, allow_loss=True).accounts == 1
+
+
+def test_a_process_that_comes_meanwhile_with_the_old_zone_stops_the_swap(live, tmp_path):
+    file = written(tmp_path / "log.ndjson", [login(1, at="2026-01-01T23:30:00Z")])
+    ingest(live, file)
+    before = windows(live)
+
+    def starts():
+        with live.write() as connection:
+            connection.execute(
+                insert(process).values(id="late", role="all", beat_at=CLOCK.real_us(), trouble="")
+            )
+
+    with pytest.raises(ConfigurationError, match="1 running processes fold in UTC"):
+        anew(live, file, heard=starts, timezone="Europe/Berlin")
+    assert windows(live) == before
+    house_of(live)
+
+
+def test_one_rebuild_at_a_time(live, tmp_path):
+    file = written(tmp_path / "log.ndjson", [login(1)])
+    second = []
+
+    def again():
+        with pytest.raises(StorageBusy, match="another process rebuilds") as refused:
+            anew(live, file)
+        second.append(str(refused.value).splitlines())
+
+    assert anew(live, file, heard=again).accounts == 1
+    assert [len(lines) for lines in second] == [2]
+    assert anew(live, file).accounts == 1
+
+
+def test_tables_that_others_hold_for_longer_than_a_wait_cost_no_rebuild(database_url, tmp_path):
+    """Somebody writes for three times as long as one try of the swap waits."""
+    live = Database(database_url, busy_timeout_s=0.2)
+    holds, over = threading.Event(), threading.Event()
+
+    def hold():
+        with live.write() as connection:
+            connection.execute(position.delete().where(position.c.next < 0))
+            holds.set()
+            over.wait(0.7)
+
+    holder = threading.Thread(target=hold)
+
+    def begin():
+        holder.start()
+        assert holds.wait(10)
+
+    try:
+        assert anew(live, written(tmp_path / "log.ndjson", [login(1)]), heard=begin).accounts == 1
+    finally:
+        over.set()
+        holder.join(10)
+        live.close()
+
+
+def test_a_journal_that_grows_as_fast_as_it_is_read_is_read_to_where_it_ended(live, tmp_path):
+    numbers = iter(range(100, 100_000))
+
+    def more():
+        with live.write() as connection:
+            append(connection, [json.dumps(login(next(numbers))).encode()], sender="", received_at=0)
+
+    more()
+    anew(live, written(tmp_path / "log.ndjson", [login(1)]), heard=more)
+    assert next(numbers) < 110

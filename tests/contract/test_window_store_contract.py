@@ -8,16 +8,18 @@ import threading
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from app.database import tables
+from app.database import dead_letters, positions, tables
+from app.database.account_batches import held_partitions
 from app.database.windows import SqlWindowStore
 from consumers.days import Calendar
 from consumers.dedup import Segment
-from consumers.errors import LostPosition, StorageError
+from consumers.errors import DeadLettersUnwritable, LostPosition, StorageError
 from consumers.loop import ConsumerLoop
 from consumers.memory import MemorySource
 from consumers.pipeline import LOCAL_LANE, Pipeline
@@ -236,18 +238,25 @@ def test_the_loop_gives_way_to_a_rival_and_goes_on_from_where_he_stopped(store):
     assert sum(handled.totals.accepted for handled in heard) == 3
 
 
+def days(database):
+    """Of the stored segments."""
+    with database.read() as connection:
+        return list(
+            connection.scalars(select(tables.seen_segment.c.newest_day).order_by(tables.seen_segment.c.seq))
+        )
+
+
 def test_segments_are_remembered_until_nothing_in_them_can_change_a_count(database):
     pipeline = Pipeline(SqlWindowStore(database), UTC)
-    old = json.loads(login("old"))
-    old["occurred_at"] = "2024-01-01T00:00:00Z"
-    pipeline.handle([chunk([json.dumps(old).encode()])], "test", NOW)
-    pipeline.handle([chunk([login(1)], start=1)], "test", NOW)
-    pipeline.handle([chunk([login(2)], start=2)], "test", NOW)
+    old = {**json.loads(login("old")), "occurred_at": "2024-01-01T00:00:00Z"}
+    pipeline.handle([chunk([json.dumps({**old, "id": f"o{n}"}).encode() for n in range(40)])], "test", NOW)
+    pipeline.handle([chunk([login(1)], start=40)], "test", NOW)
+    assert days(database) == [19_723, 20_454]  # the newest stays, for its number
 
-    with database.read() as connection:
-        days = list(connection.scalars(select(tables.seen_segment.c.newest_day)))
+    pipeline.handle([chunk([login(2)], start=41)], "test", NOW)
 
-    assert days == [20_454, 20_454]
+    assert days(database) == [20_454]
+    assert len(pipeline._seen[LOCAL_LANE][0]) == 2  # and what memory holds goes as well
 
 
 def refuse(database):
@@ -303,7 +312,7 @@ def test_a_chunk_that_resumes_begins_no_position_that_somebody_took_away(store):
 
 def test_a_lane_that_was_made_anew_is_read_up_from_its_beginning(store):
     pipeline = Pipeline(store, UTC)
-    pipeline.handle([chunk([login(1), login(2)])], "test", NOW)
+    pipeline.handle([chunk([login(1), login(2), *(login(n) for n in range(10, 20))])], "test", NOW)
     with store.transaction() as transaction:
         _, segment = transaction.segments(LOCAL_LANE, 0)[0]
         for _ in range(2):  # the first goes once the second is there, as if it had expired
@@ -311,6 +320,161 @@ def test_a_lane_that_was_made_anew_is_read_up_from_its_beginning(store):
         assert transaction.segments(LOCAL_LANE, 1) is None
         assert transaction.segments(LOCAL_LANE, number) == []
 
-    again = pipeline.handle([chunk([login(1), login(2), login(3)], start=2)], "test", NOW).totals
+    again = pipeline.handle([chunk([login(1), login(2), login(3)], start=12)], "test", NOW).totals
 
     assert (again.accepted, again.duplicate) == (2, 1)
+
+
+def ids(*numbers):
+    """A segment of such ids."""
+    return Segment(20_454, np.array(numbers, dtype=np.uint64), np.zeros(len(numbers), dtype=np.uint32))
+
+
+def remembered(store, first, last, size=1):
+    """Batches of ``size`` ids, each in its transaction. Returns the newest number."""
+    for batch in range(first, last):
+        with store.transaction() as transaction:
+            number = transaction.remember("p", ids(*range(batch * size, (batch + 1) * size)), 0)
+    return number
+
+
+def test_many_small_batches_leave_few_segments_and_a_rival_reads_all_that_came_since(store):
+    """Whatever he knew up to, and though that number is inside of a merged segment."""
+    for known in range(1, 70):
+        assert remembered(store, known - 1, known) == known
+    with store.transaction() as transaction:
+        assert transaction.segments("p", 70) is None
+        for known in range(70):
+            segments = transaction.segments("p", known)
+            assert {int(each) for _, segment in segments for each in segment.ids} >= set(range(known, 69))
+            assert known == 69 or segments[-1][0] == 69
+        everything = np.concatenate([segment.ids for _, segment in transaction.segments("p", 0)])
+    assert sorted(everything.tolist()) == list(range(69))
+    if isinstance(store, SqlWindowStore):
+        assert len(store.segments("p", 0)) <= 7
+
+
+def test_merged_segments_stay_of_a_size_that_is_read_and_written_at_once(database):
+    store = SqlWindowStore(database)
+    remembered(store, 0, 60, size=3_000)
+    sizes = [len(segment.ids) for _, segment in store.segments("p", 0)]
+    assert sum(sizes) == 180_000
+    assert max(sizes) <= 50_000
+    assert len(sizes) < 10
+
+
+def test_a_rival_knows_what_was_merged_with_what_he_knew(store):
+    """He is told of some ids twice, counts them once, and of none too little."""
+    ours, theirs = Pipeline(store, UTC), Pipeline(store, UTC)
+    for turn in range(20):
+        mine, his = login(f"m{turn}"), login(f"h{turn}")
+        assert ours.handle([chunk([mine], start=turn)], "test", NOW).totals.accepted == 1
+        both = theirs.handle([chunk([mine, his], start=2 * turn, partition="q")], "test", NOW).totals
+        assert (both.accepted, both.duplicate) == (1, 1)
+    assert len(theirs._seen[LOCAL_LANE][0]) == 40
+
+
+def test_what_is_remembered_of_a_lane_is_read_in_slices_before_the_transaction(database):
+    """Else a start would hold the position, and on SQLite everybody who writes, for as long as that takes."""
+    store = SqlWindowStore(database)
+    size = 51_000  # larger than what is merged
+    for batch in range(3):
+        remembered(store, batch, batch + 1, size=size)
+    asked = []
+
+    class Watched(SqlWindowStore):
+        def segments(self, lane, after):
+            asked.append(after)
+            with self.transaction():  # nobody holds anything
+                return super().segments(lane, after)[:1]
+
+    pipeline = Pipeline(Watched(database), UTC, lane=lambda _: "p")
+    assert pipeline.handle([chunk([login(1)])], "test", NOW).totals.accepted == 1
+    assert asked == [0, 1, 2, 3]
+    assert len(pipeline._seen["p"][0]) == 3 * size + 1
+
+
+def test_a_dead_letter_at_the_same_offset_of_another_log_is_another(database):
+    pipeline = Pipeline(SqlWindowStore(database), UTC)
+    pipeline.handle([replace(chunk([b"old"]), log="c/one")], "test", NOW)
+    with database.write() as connection:
+        positions.move(connection, "p", to=0, end=1, log="c/two", now=NOW)
+
+    pipeline.handle([replace(chunk([b"new"]), log="c/two")], "test", NOW)
+
+    with database.read() as connection:
+        kept = {(each.log, each.offset, each.body) for each in dead_letters.page(connection)}
+    assert kept == {("c/one", 0, b"old"), ("c/two", 0, b"new")}
+
+
+class Topic:
+    """Where dead letters go; it takes none of the partitions ``refusing``."""
+
+    def __init__(self, *refusing):
+        self.refusing = refusing
+        self.asked = []
+
+    def send(self, chunk, rejected):
+        self.asked.append((chunk.partition, [each.offset for each in rejected]))
+        if chunk.partition in self.refusing:
+            raise DeadLettersUnwritable("away")
+
+
+def test_after_one_partition_whose_dead_letters_cannot_be_written_no_other_is_tried(store):
+    """Each may cost seconds; those that have none go on."""
+    topic = Topic("b")
+    chunks = [chunk([b"bad", login(name)], partition=name) for name in "abcd"]
+    chunks += [chunk([login("e")], partition="e")]
+
+    batch = Pipeline(store, UTC, dead_letters=topic).handle(chunks, "test", NOW)
+
+    assert topic.asked == [("a", [0]), ("b", [0])]
+    assert sorted(batch.left) == ["b", "c", "d"]
+    assert batch.totals.accepted == 2
+    assert sorted(store.positions(list("abcde"))) == ["a", "e"]
+
+
+def test_who_was_overtaken_sends_no_dead_letters_again(store):
+    topic = Topic()
+    Pipeline(store, UTC, dead_letters=topic).handle([chunk([b"bad"])], "rival", NOW)
+    overtaken = Pipeline(store, UTC, dead_letters=topic)
+
+    with pytest.raises(LostPosition):
+        overtaken.handle([chunk([b"bad"])], "test", NOW)
+    with pytest.raises(LostPosition):
+        overtaken.handle([replace(chunk([b"bad"], start=4, partition="q"), resumes=True)], "test", NOW)
+
+    assert topic.asked == [("p", [0])]
+
+
+def test_a_partition_that_was_never_read_but_is_in_trouble_is_listed(database):
+    store = SqlWindowStore(database, lambda: 7)
+    Pipeline(store, UTC).handle([chunk([login(1)])], "test", NOW)
+    store.incident("dead_letters_unwritable", "a", "away")
+    with database.read() as connection:
+        listed = positions.page(connection)
+    assert [(each.partition, each.next, each.lag, each.open) for each in listed] == [
+        ("a", None, None, ["dead_letters_unwritable"]),
+        ("p", 1, None, ()),
+    ]
+    assert listed[0].updated_at == 7
+    assert store.troubles(["a", "p"]) == {"a": {"dead_letters_unwritable"}}
+
+
+def test_a_position_dated_by_a_clock_years_ahead_holds_no_account_back(database):
+    """It is behind, and its process is gone: nothing waits until that year."""
+    years, patience = 10 * 365 * 86_400_000_000, 60_000_000
+    for ahead, held in ((0, ["p"]), (years, [])):
+        emptied(database)
+        store = SqlWindowStore(database, lambda ahead=ahead: NOW + ahead)
+        Pipeline(store, UTC).handle([chunk([login(1)], end=9)], "test", NOW)
+        with database.read() as connection:
+            assert held_partitions(connection, NOW - patience) == held
+
+
+def test_a_position_that_is_begun_while_a_person_moves_it_is_moved(database):
+    """The look before may find none, and the row be there when it is written."""
+    with database.write() as connection:
+        assert positions.move(connection, "p", to=5, end=9, log="c/t", now=NOW) is None
+        assert positions.move(connection, "p", to=7, end=9, log="c/t", now=NOW) == 5
+    assert SqlWindowStore(database).positions(["p"])["p"].next == 7

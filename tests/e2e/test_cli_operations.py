@@ -15,12 +15,12 @@ import pytest
 from tests.e2e.command import ROOT, Command
 
 HEADINGS = {
-    "Run": ["demo", "serve", "db"],
+    "Run": ["demo", "serve"],
     "Events": ["ingest", "replay", "dead-letters"],
     "Customers and alerts": ["accounts", "risk", "alerts"],
     "Rules": ["rules"],
     "Delivery": ["destinations", "deliveries"],
-    "Operations": ["keys", "config", "positions", "topics", "doctor", "health", "version"],
+    "Operations": ["keys", "config", "positions", "topics", "db", "doctor", "health", "version"],
 }
 
 
@@ -167,6 +167,19 @@ def test_health_of_nothing_is_a_no(bellwether: Command) -> None:
     ended = bellwether("health", "--url", "http://127.0.0.1:9")
     assert ended.code == 1
     assert "refused" in ended.out
+    here = bellwether("health", probe_port="9")
+    assert here.code == 1
+    assert "BELLWETHER_PROBE_PORT" in here.out
+
+
+def test_a_kafka_where_nobody_listens_is_said_at_once(bellwether: Command) -> None:
+    ended = bellwether("topics", "create", kafka_bootstrap_servers="127.0.0.1:9,[::1]:9")
+    assert ended.code == 2
+    said = ended.err.splitlines()
+    assert said[0].startswith(
+        "bellwether: no Kafka broker answers: 127.0.0.1:9 (Connection refused), [::1]:9 ("
+    )
+    assert "BELLWETHER_KAFKA_BOOTSTRAP_SERVERS" in said[1]
 
 
 def test_no_text_of_a_customer_steers_the_terminal() -> None:

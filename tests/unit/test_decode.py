@@ -40,7 +40,7 @@ LOGIN = {
     "data": {},
 }
 
-# One event of each type with the least that it needs: CONTRACT section 4, row by row.
+# One event of each type with the least that it needs: docs/events.md, row by row.
 LEAST: dict[str, dict[str, Any]] = {
     "user.login": {},
     "feature.used": {"feature": "reports"},

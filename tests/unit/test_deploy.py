@@ -139,6 +139,17 @@ def test_the_commands_that_alerts_and_panels_name_exist() -> None:
         walk(command.split())
 
 
+def test_the_commands_of_the_page_exist() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    named = re.findall(
+        r"(?:bin/|`| )bellwether ((?:db|topics|serve|positions|doctor|health|alerts|risk|keys)[^`\n;|]*)",
+        page,
+    )
+    assert len(named) >= 20
+    for command in named:
+        walk(command.replace("%j", "consumer").split())
+
+
 def test_the_dashboard_is_whole() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     panels = dashboard["panels"]

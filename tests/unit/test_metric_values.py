@@ -1,4 +1,4 @@
-"""Single metrics at the edges that METRICS draws, each story told in a line or two."""
+"""Single metrics at the edges that docs/metrics.md draws, each story told in a line or two."""
 
 from __future__ import annotations
 

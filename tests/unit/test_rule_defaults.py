@@ -16,7 +16,7 @@ from tests.unit.readings_by_hand import ByHand
 
 RULES = {rule.id: rule for rule in default_rules(CATALOGUE)}
 
-# METRICS section 6, word by word
+# what ships, word by word
 TABLE = {
     "login-decline": ("logins.change_28d <= -0.20", "high", "7d"),
     "login-fade": ("logins.drawdown_180d <= -0.40", "medium", "14d"),

@@ -181,6 +181,9 @@ def test_kafka_is_reached_as_the_settings_say() -> None:
     assert (told.sasl_mechanism, told.sasl_username, told.group_id) == ("SCRAM-SHA-512", "me", "other")
     assert told.sasl_password == CANARY
     assert CANARY not in repr(told)
+    assert told.arguments()["ssl_check_hostname"] is True
+    lax = load(**KAFKA, KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_SSL_CHECK_HOSTNAME="false").kafka_client()
+    assert lax.arguments()["ssl_check_hostname"] is False
     assert not load().kafka
 
 
