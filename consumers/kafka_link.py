@@ -123,7 +123,9 @@ class Link:
 
         The library's heartbeats end for good after some errors, and polling goes on as if nothing were.
         """
-        self._said(f"{self._client.origin}: the group has not answered for {_FORGOTTEN_S:.0f} s, joining it anew")
+        self._said(
+            f"{self._client.origin}: the group has not answered for {_FORGOTTEN_S:.0f} s, joining it anew"
+        )
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close({})

@@ -31,7 +31,7 @@ PAGES = [*GUIDES, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("decisions/*.md"))]
 NOW = micros(datetime(2026, 11, 23, 9, tzinfo=UTC))
 
 _FENCE = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?<![\w./-])(?:\.venv/bin/)?bellwether(?![:\w./-])((?: [a-z][a-z-]*)*)([^\n`#|]*)")
+_COMMAND = re.compile(r"(?<![\w./=-])(?:\.venv/bin/)?bellwether(?![:\w./-])((?: [a-z][a-z-]*)*)([^\n`#|]*)")
 
 
 def named(page: Path) -> str:
