@@ -61,6 +61,7 @@ def test_without_a_schema_the_command_that_makes_one_is_named(
 def test_an_old_schema_is_refused_with_the_command(upgraded: Command) -> None:
     with sqlite3.connect(upgraded.folder / "bellwether.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE setting SET value = '9999' WHERE key = 'schema_serves'")
     connection.close()
     assert_told(upgraded("serve"), "9999", "newer version")
 

@@ -134,7 +134,8 @@ def test_a_partition_whose_dead_letters_cannot_be_written_waits_and_the_others_g
             "it is said",
         )
         put(command, "logins", login(3, "other"), partition=1)
-        until(lambda: counted(service, "accepted") == 1, "the other partition goes on")
+        moved = "SELECT next FROM position WHERE partition LIKE '%logins/1'"
+        until(lambda: rows(command, moved) == [(1,)], "the other partition goes on")
         assert metric(service, 'bellwether_incidents_open{kind="dead_letters_unwritable"}') == 1
         assert rows(command, "SELECT count(*) FROM dead_letter") == [(0,)]
 

@@ -147,7 +147,7 @@ def history(folder: Path) -> list[Path]:
     parts = [
         logins("returned", NOON - timedelta(days=600), days=90),
         sorted(once, key=lambda each: each["occurred_at"]),
-        logins("returned", NOON, days=90),
+        [{**each, "id": f"again-{each['id']}"} for each in logins("returned", NOON, days=90)],
     ]
     return [write_lines(folder / f"{number}.jsonl", ndjson(part)) for number, part in enumerate(parts)]
 
