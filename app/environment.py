@@ -17,7 +17,14 @@ PREFIX = "BELLWETHER_"
 DOTENV = Path(".env")
 # A Kubernetes Service called "bellwether" puts its address under these names into every pod of its namespace.
 _SERVICE_LINKS = re.compile(r"BELLWETHER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
-_OF_THE_TESTS = frozenset({"BELLWETHER_REAL_DATA", "BELLWETHER_TESTS_MUST_RUN_ALL"})
+_OF_THE_TESTS = frozenset(
+    {
+        "BELLWETHER_REAL_DATA",
+        "BELLWETHER_TESTS_MUST_RUN_ALL",
+        "BELLWETHER_TEST_KAFKA",
+        "BELLWETHER_TEST_POSTGRES",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The jars of a Kafka broker: resolved by Maven into a folder that git ignores, and made quick to start.
 
-The folder is `.kafka` in the checkout, or the one that BELLWETHER_KAFKA_JARS names.
+The folder is `.kafka` in the checkout, or the one that KAFKA_JARS names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSTALL = "install Java 17 and Maven (Debian: apt install default-jre-headless m
 # Classes as the virtual machine keeps them, beside the jars: half the time and the work of a start. Where it does not
 # fit (another Java, a copied folder) it is left aside without a word.
 ARCHIVE = "classes.jsa"
-NAMED = os.environ.get("BELLWETHER_KAFKA_JARS")  # read now: tests take such variables away
+NAMED = os.environ.get("KAFKA_JARS")  # read now: tests take such variables away
 
 
 def version() -> str:
