@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from alerts.desk import AlertDesk
 from alerts.evaluation import Evaluator
@@ -24,6 +23,7 @@ from app.database.leases import SqlLeases
 from app.database.outbox import SqlOutbox
 from app.database.schedule import SqlSchedule
 from app.database.tables import setting
+from app.database.upsert import inserting
 from app.database.windows import SqlWindowStore
 from app.hearing import Hearing
 from app.http.services import Probe, Services
@@ -218,9 +218,8 @@ def organisation_calendar(settings: Settings, database: Database, *, fix: bool) 
     with database.read() as connection:
         kept = connection.scalar(wanted)
     if kept is None and fix:
-        dialect = sqlite if database.sqlite else postgresql
-        first = dialect.insert(setting).values(key="timezone", value=settings.timezone)
         with database.write() as connection:
+            first = inserting(connection, setting).values(key="timezone", value=settings.timezone)
             connection.execute(first.on_conflict_do_nothing())
             kept = connection.scalar(wanted)  # another process may have been first, with another zone
     if kept not in {None, settings.timezone}:

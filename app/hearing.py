@@ -14,7 +14,7 @@ from sqlalchemy import select
 from app.database.engine import Database
 from app.database.journal import PARTITION as JOURNAL
 from app.database.tables import position, setting
-from app.database.upsert import inserting
+from app.database.upsert import put_setting
 from consumers.days import Calendar
 from consumers.topics import Topics
 
@@ -52,10 +52,8 @@ class Hearing:
 
     def note_deaf(self, deaf: bool) -> None:
         """Write down that accounts may be judged without what they did, or that they were judged anew since."""
-        value = "yes" if deaf else "no"
         with self._database.write() as connection:
-            said = inserting(connection, setting).values(key=_DEAF, value=value)
-            connection.execute(said.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+            put_setting(connection, _DEAF, "yes" if deaf else "no")
 
     def _unheard(self, since: int) -> frozenset[str]:
         with self._database.read() as connection:

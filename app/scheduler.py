@@ -146,7 +146,7 @@ class Clockwork:
             self._keep()
 
         total = Summary()
-        day = self._heard(self._due_day(now), now)
+        day = self._heard(self._due_day(now))
         if not self._rules_known:
             total.add(self._know_rules(day, now, still))
         elif day is not None:
@@ -175,7 +175,7 @@ class Clockwork:
         newest = self._calendar.day_of_us(now) - 1
         return newest if last is None or newest > last.closed_day else None
 
-    def _heard(self, day: int | None, now: int) -> int | None:
+    def _heard(self, day: int | None) -> int | None:
         """``day``, unless what was done on it may still be on its way: that is waited for, but not for ever."""
         if day is None or self._hearing.complete(self._calendar.close_us(day)):
             self._waits_since = None

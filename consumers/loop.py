@@ -70,9 +70,8 @@ class ConsumerLoop:
         # Stored positions as this loop knows them: they may not begin again.
         self._reached: dict[str, int] = {}
         self._turns = 0  # since it last looked up
-        self._current: frozenset[str] = (
-            frozenset()
-        )  # partitions that were read to their end, since they are ours
+        # Partitions that were read to their end, since they are ours.
+        self._current: frozenset[str] = frozenset()
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. Storage failures are waited out: no position moves, nothing is dropped."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, or_, select
 
 from app.database.engine import Database
 from app.database.tables import schedule, setting
-from app.database.upsert import inserting
+from app.database.upsert import inserting, put_setting
 
 DAY_CLOSE = "day-close"
 _RULES_VERSION = "rules_version"
@@ -61,10 +61,7 @@ class SqlSchedule:
     def judged_by(self, rules_version: str) -> None:
         """Write down that every account was judged by this configuration."""
         with self._database.write() as connection:
-            statement = inserting(connection, setting).values(key=_RULES_VERSION, value=rules_version)
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["key"], set_={"value": rules_version})
-            )
+            put_setting(connection, _RULES_VERSION, rules_version)
 
 
 def last_sweep_at(connection: Connection) -> int | None:
