@@ -1,28 +1,35 @@
 """The notifier: claims what is due, sends it with no transaction open, settles it. May die at any line.
 
-Each destination has a lane, one message at a time, in a thread of its own while there is something to send: a receiver
-that hangs delays nobody else. A lease outlives the longest attempt, so what a killed notifier had in its hands is
-claimed again when the lease runs out, and told again under the same id.
+Each destination has a lane, a thread that claims and settles while there is something to send, and a thread for each
+message that is out: a receiver that hangs delays nobody else, and a slow answer only itself. What a lane claims it
+sends at once, so a lease need outlive one attempt only, and no more than AT_ONCE messages are out or answered and not
+yet written down. Those of a killed notifier are claimed again when the lease runs out, and told again under the same
+ids.
 """
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
 
-from alerts.delivery import SECOND_US, Channel, Delivery, ErrorKind, Outbox, Outcome
+from alerts.delivery import SECOND_US, Channel, Decision, Delivery, ErrorKind, Outbox, Outcome, Settlement
 from alerts.retry import judge
 from app.database.leases import new_holder
 from consumers.errors import StorageError
 
 LEASE_US = 60 * SECOND_US  # four times the longest attempt
-POLL_S = 0.25  # a due time passes without ringing; two index look-ups are cheap
+POLL_S = 0.1  # what other processes write, and a due time that passes, ring no bell; a look costs half a millisecond
 MAX_LANES = 32
+# Messages under way to a destination that answers well, else one: few enough for a small receiver, and at 100 ms for
+# claiming, sending and settling on a busy machine still eighty a second.
+AT_ONCE = 8
+GATHER_S = 0.02  # an answer waits so long for others, to be settled with them: eight threads take it to send
 TURN = 50  # messages that a lane sends before others may have its thread
 GRACE_S = 8.0  # how long a stop waits for answers that are still out
 TROUBLE_PAUSE_S = 1.0
@@ -41,6 +48,45 @@ class Sender(Protocol):
 def real_clock() -> int:
     """UTC epoch microseconds."""
     return time.time_ns() // 1000
+
+
+class _Lane:
+    """What is under way to one destination. Belongs to its thread; others may only fill the inbox."""
+
+    def __init__(
+        self, name: str, clock: Callable[[], int], stop: threading.Event, work: Callable[[_Lane], None]
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.stop = stop
+        self.thread = threading.Thread(target=work, args=(self,), name=f"notifier-{name}", daemon=True)
+        self.inbox: queue.SimpleQueue[Settlement | BaseException | None] = queue.SimpleQueue()
+        self.out = 0
+        self.attempts = 0
+
+    def send(self, delivery: Delivery, attempt: Callable[[Delivery, Callable[[], int]], Settlement]) -> None:
+        """Make an attempt in a thread of its own; what comes of it arrives in the inbox."""
+
+        def work() -> None:
+            try:
+                self.inbox.put(attempt(delivery, self.clock))
+            except BaseException as error:  # the lane must not wait for ever
+                self.inbox.put(error)
+
+        self.out += 1
+        self.attempts += 1
+        threading.Thread(target=work, name=f"sending-{self.name}", daemon=True).start()
+
+    def gather(self) -> list[Settlement | BaseException | None]:
+        """Wait for an answer, or None for a word that more is due; then a moment for others."""
+        told = [self.inbox.get()]
+        last = time.monotonic() + GATHER_S
+        while len(told) < self.out:
+            try:
+                told.append(self.inbox.get(timeout=max(0.0, last - time.monotonic())))
+            except queue.Empty:
+                break
+        return told
 
 
 class Notifier:
@@ -70,8 +116,11 @@ class Notifier:
         self._poll_s = poll_s
         self._grace_s = grace_s
         self._troubles: dict[str, tuple[str, float]] = {}
-        self._lanes: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._lanes: dict[str, _Lane] = {}  # under the lock: one that is not in here hears nothing any more
+        self._crowded = False  # destinations wait for a lane
         self._turns: dict[str, int] = {}  # when each destination last had a lane, in turns
+        self._well: set[str] = set()  # destinations whose last answer was good
 
     def use(self, channels: Mapping[str, Channel]) -> None:
         """Go on with other channels, as after a reload; an attempt under way ends as it began."""
@@ -96,61 +145,94 @@ class Notifier:
                 pause_s = TROUBLE_PAUSE_S
             doorbell.wait(pause_s)
         last = time.monotonic() + self._grace_s
-        for lane in self._lanes.values():
-            lane.join(max(0.0, last - time.monotonic()))
+        with self._lock:
+            lanes = list(self._lanes.values())
+        for lane in lanes:
+            lane.thread.join(max(0.0, last - time.monotonic()))
 
     def run_once(self, now: int) -> int:
         """Send everything that is due at ``now``, each destination in a lane of its own; the number of attempts."""
-        sent: dict[str, int] = {}
-        never = threading.Event()
-
-        def drain(name: str) -> None:
-            sent[name] = self._drain(name, lambda: now, never, None)
-
-        lanes = [threading.Thread(target=drain, args=(name,), daemon=True) for name in self._due(now)]
+        never, unheard = threading.Event(), threading.Event()
+        lanes = [self._start(name, lambda: now, never, unheard) for name in self._due(now)]
         for lane in lanes:
-            lane.start()
-        for lane in lanes:
-            lane.join()
-        return sum(sent.values())
+            lane.thread.join()
+        return sum(lane.attempts for lane in lanes)
 
     def _due(self, now: int) -> list[str]:
         return [name for name in self._outbox.due(now) if name in self._channels]
 
+    # --- lanes
+
     def _dispatch(self, stop: threading.Event, doorbell: threading.Event) -> None:
-        """Start a lane for every destination that has something due and none running."""
-        self._lanes = {name: lane for name, lane in self._lanes.items() if lane.is_alive()}
-        waiting = [name for name in self._due(self._clock()) if name not in self._lanes]
+        """Start a lane for every destination that has something due, and tell those that run."""
+        due = self._due(self._clock())
+        with self._lock:
+            for name in due:
+                if name in self._lanes:
+                    self._lanes[name].inbox.put(None)
+            waiting = [name for name in due if name not in self._lanes]
+            free = max(0, MAX_LANES - len(self._lanes))
+            self._crowded = len(waiting) > free
         # Those who had their turn longest ago go first, should there be more than lanes.
-        for name in sorted(waiting, key=lambda name: self._turns.get(name, 0)):
-            if len(self._lanes) >= MAX_LANES:
-                break
+        for name in sorted(waiting, key=lambda name: self._turns.get(name, 0))[:free]:
             self._turns[name] = max(self._turns.values(), default=0) + 1
-            lane = threading.Thread(
-                target=self._take_turn, args=(name, stop, doorbell), name=f"notifier-{name}", daemon=True
-            )
+            self._start(name, self._clock, stop, doorbell)
+
+    def _start(
+        self, name: str, clock: Callable[[], int], stop: threading.Event, doorbell: threading.Event
+    ) -> _Lane:
+        lane = _Lane(name, clock, stop, lambda lane: self._run(lane, doorbell))
+        with self._lock:
             self._lanes[name] = lane
-            lane.start()
+        lane.thread.start()
+        return lane
 
-    def _take_turn(self, name: str, stop: threading.Event, doorbell: threading.Event) -> None:
-        if self._drain(name, self._clock, stop, TURN) == TURN:
-            doorbell.set()  # there may be more
-
-    def _drain(self, name: str, clock: Callable[[], int], stop: threading.Event, turn: int | None) -> int:
-        """Send what is due for one destination, one after the other; the number of attempts."""
-        attempts = 0
+    def _run(self, lane: _Lane, doorbell: threading.Event) -> None:
         try:
-            while attempts != turn and not stop.is_set():
-                claimed = self._outbox.claim(clock(), self._holder, self._lease_us, 1, (name,))
-                if not claimed:
-                    break
-                self._deliver(claimed[0], clock)
-                attempts += 1
-        except Exception as error:  # the lane ends, the lease runs out, and another lane tries again
-            self._complain(error, name)
-        return attempts
+            self._drain(lane)
+        except Exception as error:  # the lane ends, its leases run out, and another lane tries again
+            self._complain(error, lane.name)
+        finally:
+            with self._lock:
+                if self._lanes.get(lane.name) is lane:
+                    del self._lanes[lane.name]
+        if self._crowded:
+            doorbell.set()  # a lane is free
 
-    def _complain(self, error: Exception, destination: str = "") -> None:
+    def _drain(self, lane: _Lane) -> None:
+        """Send what is due for one destination, until nothing is due nor out."""
+        more = True
+        while True:
+            room = (AT_ONCE if lane.name in self._well else 1) - lane.out
+            if more and room > 0 and not self._is_over(lane):
+                claimed = self._outbox.claim(lane.clock(), self._holder, self._lease_us, room, (lane.name,))
+                for delivery in claimed:
+                    lane.send(delivery, self._attempt)
+                more = len(claimed) == room
+            if lane.out:
+                told = lane.gather()
+                settled = self._settle(lane, [each for each in told if each is not None])
+                # What is settled makes way for the next of its alert; and a look, unlike a claim, waits for nobody.
+                more = more or None in told or (settled and lane.name in self._due(lane.clock()))
+            elif self._leave(lane):
+                return
+            else:
+                more = True
+
+    def _is_over(self, lane: _Lane) -> bool:
+        """Whether a lane claims no more: the service stops, or others wait for its thread."""
+        return lane.stop.is_set() or (self._crowded and lane.attempts >= TURN)
+
+    def _leave(self, lane: _Lane) -> bool:
+        """End a lane that has nothing out, unless it was told of more just now."""
+        with self._lock:
+            if not self._is_over(lane) and not lane.inbox.empty():
+                lane.inbox = queue.SimpleQueue()
+                return False
+            del self._lanes[lane.name]
+            return True
+
+    def _complain(self, error: BaseException, destination: str = "") -> None:
         said, at = self._troubles.get(destination, ("", 0.0))
         if repr(error) == said and time.monotonic() - at < QUIET_S:
             return
@@ -161,25 +243,46 @@ class Notifier:
         else:
             log.error("notifier_failed", error=repr(error), exc_info=error, **where)
 
-    def _deliver(self, delivery: Delivery, clock: Callable[[], int]) -> None:
-        outcome = self._attempt(delivery, clock())
-        now = clock()
-        verdict = judge(outcome, delivery.attempts + 1, now, self._jitter(), delivery.throttles)
-        settled = self._outbox.settle(delivery, verdict, outcome, now)
-        log.info(
-            "delivery_attempted",
-            destination=delivery.destination,
-            delivery=delivery.id,
-            alert=delivery.alert_id,
-            seq=delivery.seq,
-            attempt=delivery.attempts + 1,
-            decision=verdict.decision.value,
-            outcome=outcome.word,
-            latency_ms=round(outcome.latency_ms, 1),
-            settled=settled,
-        )
+    # --- messages
 
-    def _attempt(self, delivery: Delivery, now: int) -> Outcome:
+    def _settle(self, lane: _Lane, answers: Sequence[Settlement | BaseException]) -> bool:
+        """Write down what came of some attempts; whether anything did."""
+        settlements = []
+        for answer in answers:
+            if isinstance(answer, Settlement):
+                settlements.append(answer)
+            else:
+                self._complain(answer, lane.name)
+        lane.out -= len(answers)
+        if not settlements:
+            return False
+        if all(each.verdict.decision is Decision.SENT for each in settlements):
+            self._well.add(lane.name)
+        else:
+            self._well.discard(lane.name)
+        written = self._outbox.settle(settlements)
+        for each in settlements:
+            log.info(
+                "delivery_attempted",
+                destination=each.delivery.destination,
+                delivery=each.delivery.id,
+                alert=each.delivery.alert_id,
+                seq=each.delivery.seq,
+                attempt=each.delivery.attempts + 1,
+                decision=each.verdict.decision.value,
+                outcome=each.outcome.word,
+                latency_ms=round(each.outcome.latency_ms, 1),
+                settled=each.delivery.id in written,
+            )
+        return True
+
+    def _attempt(self, delivery: Delivery, clock: Callable[[], int]) -> Settlement:
+        outcome = self._post(delivery, clock())
+        at = clock()
+        verdict = judge(outcome, delivery.attempts + 1, at, self._jitter(), delivery.throttles)
+        return Settlement(delivery, verdict, outcome, at)
+
+    def _post(self, delivery: Delivery, now: int) -> Outcome:
         channel = self._channels.get(delivery.destination)
         try:
             if channel is None:  # removed by a reload since it was claimed

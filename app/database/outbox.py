@@ -7,11 +7,9 @@ notifiers cannot both take from one destination, nor pass its pace, between look
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
 from alerts.delivery import (
     PACES_US,
@@ -22,18 +20,12 @@ from alerts.delivery import (
     DeliveryStatus,
     DestinationState,
     DestinationStatus,
-    Outcome,
-    Verdict,
+    Settlement,
 )
-from alerts.retry import MAX_RETRY_AFTER_S
+from app.database import outbox_statements as statements
 from app.database.engine import Database
-from app.database.tables import delivery, delivery_attempt, destination
+from app.database.tables import delivery, destination
 from app.database.upsert import inserting
-
-# A claim or a pause that lies further ahead was dated by a process whose clock is wrong, and counts as over: twice the
-# notifier's lease, and twice the longest that a destination may ask for.
-_LEASE_AHEAD_US = 120 * 1_000_000
-_PAUSE_AHEAD_US = 2 * MAX_RETRY_AFTER_S * 1_000_000
 
 
 class SqlOutbox:
@@ -46,21 +38,15 @@ class SqlOutbox:
 
     def enqueue(self, unit: Connection, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries within the transaction that moved their alert; known webhook ids are left alone."""
-        if not deliveries:
-            return
-        statement = inserting(unit, delivery).on_conflict_do_nothing(
-            index_elements=["destination", "webhook_id"]
-        )
-        unit.execute(statement, [_values(each) for each in deliveries])
+        if deliveries:
+            unit.execute(statements.ENQUEUE[unit.dialect.name], [_values(each) for each in deliveries])
 
     # --- sending
 
     def due(self, now: int) -> Sequence[str]:
         """The destinations for which :meth:`claim` would find something. Reads only."""
-        here = delivery.c.destination == destination.c.name
-        waiting = or_(*(exists().where(here, each, _is_first()) for each in (_queued(now), _abandoned(now))))
         with self._database.read() as connection:
-            return list(connection.scalars(select(destination.c.name).where(_open(now), waiting)))
+            return list(connection.scalars(statements.DUE, {"now": now}))
 
     def claim(
         self, now: int, holder: str, lease_us: int, limit: int, only: Collection[str] | None = None
@@ -68,64 +54,55 @@ class SqlOutbox:
         """Lease up to ``limit`` due deliveries, in the order in which they were due; see the Protocol."""
         taken: list[Delivery] = []
         with self._database.write() as connection:
-            for name, kind in connection.execute(_open_destinations(now, only)).all():
+            for name, kind in _open(connection, now, only):
                 if len(taken) >= limit:
                     break
                 pace_us = self._paces_us.get(kind, 0)
-                ids = _heads(connection, name, now, 1 if pace_us else limit - len(taken))
-                rows = connection.execute(
-                    update(delivery)
-                    .where(delivery.c.id.in_(ids))
-                    .values(status=DeliveryStatus.SENDING, lease_holder=holder, lease_until=now + lease_us)
-                    .returning(delivery)
-                ).all()
+                claim = {
+                    "name": name,
+                    "now": now,
+                    "room": 1 if pace_us else limit - len(taken),
+                    "holder": holder,
+                    "until": now + lease_us,
+                }
+                rows = connection.execute(statements.CLAIM, claim).all()
                 if rows and pace_us:
-                    connection.execute(
-                        update(destination).where(destination.c.name == name).values(not_before=now + pace_us)
-                    )
-                claimed = sorted((_delivery(row) for row in rows), key=lambda each: (each.next_at, each.id))
-                taken += [replace(each, throttles=_throttles(connection, each.id)) for each in claimed]
+                    connection.execute(statements.HOLD, {"of": name, "until": now + pace_us})
+                taken += sorted((_delivery(row) for row in rows), key=lambda each: (each.next_at, each.id))
         return taken
 
-    def settle(self, claimed: Delivery, verdict: Verdict, outcome: Outcome, now: int) -> bool:
-        """Write down an attempt and what follows from it; False, and nothing written, if the lease went elsewhere."""
+    def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
+        """Write down attempts at one destination and what follows from them; see the Protocol."""
+        if not settlements:
+            return set()
+        name = settlements[0].delivery.destination
         with self._database.write() as connection:
-            kind = connection.scalar(_kind(claimed.destination))
-            settled = connection.execute(
-                update(delivery)
-                .where(
-                    delivery.c.id == claimed.id,
-                    delivery.c.status == DeliveryStatus.SENDING,
-                    delivery.c.lease_holder == claimed.lease_holder,
-                    delivery.c.lease_until == claimed.lease_until,
-                )
-                .values(
-                    status=verdict.status,
-                    attempts=claimed.attempts + verdict.costs_an_attempt,
-                    next_at=claimed.next_at if verdict.at is None else verdict.at,
-                    lease_holder=None,
-                    lease_until=None,
-                    settled_at=None if verdict.status in UNSETTLED else now,
-                    detail=verdict.reason,
-                )
-            )
-            if settled.rowcount != 1:
-                return False
-            _log(connection, claimed.id, verdict, outcome, now)
-            self._hold(connection, claimed.destination, kind or "", verdict, now)
-        return True
+            kind = connection.scalar(statements.KIND, {"name": name})
+            ids = [each.delivery.id for each in settlements]
+            # Nobody else changes these until the end: a claim of them would need the destination's row.
+            rows = connection.execute(statements.SENDING, {"ids": ids})
+            attempted = {(row.id, row.lease_holder, row.lease_until): row.attempted for row in rows}
+            mine = [each for each in settlements if _lease(each.delivery) in attempted]
+            if mine:
+                connection.execute(statements.SETTLE, [_settled(each) for each in mine])
+                attempts = [_attempt(each, attempted[_lease(each.delivery)] + 1) for each in mine]
+                connection.execute(statements.ATTEMPT, attempts)
+                self._hold(connection, name, self._paces_us.get(kind or "", 0), mine)
+        return {each.delivery.id for each in mine}
 
-    def _hold(self, connection: Connection, name: str, kind: str, verdict: Verdict, now: int) -> None:
+    def _hold(
+        self, connection: Connection, name: str, pace_us: int, settlements: Sequence[Settlement]
+    ) -> None:
         """Leave the destination alone for as long as it asked, and as its kind wants between two messages."""
-        if verdict.decision is Decision.DISABLED:
-            _set_destination(connection, name, now, status=DestinationStatus.DISABLED, reason=verdict.reason)
-        pace_us = self._paces_us.get(kind, 0)
-        until = max(verdict.hold_until or 0, now + pace_us if pace_us else 0)
-        connection.execute(
-            update(destination)
-            .where(destination.c.name == name, destination.c.not_before < until)
-            .values(not_before=until)
+        gone = [each for each in settlements if each.verdict.decision is Decision.DISABLED]
+        if gone:
+            status, reason = DestinationStatus.DISABLED, gone[0].verdict.reason
+            _set_destination(connection, name, gone[0].at, status=status, reason=reason)
+        until = max(
+            max(each.verdict.hold_until or 0, each.at + pace_us if pace_us else 0) for each in settlements
         )
+        if until:
+            connection.execute(statements.HOLD, {"of": name, "until": until})
 
     # --- operating
 
@@ -194,86 +171,41 @@ class SqlOutbox:
         return {(name, DeliveryStatus(status)): count for name, status, count in rows}
 
 
-def _open(now: int) -> ColumnElement[bool]:
-    paused = destination.c.not_before.between(now + 1, now + _PAUSE_AHEAD_US)
-    return and_(destination.c.status == DestinationStatus.ENABLED, ~paused)
+def _open(connection: Connection, now: int, only: Collection[str] | None) -> Sequence[Row[str, str]]:
+    """Name and kind of the destinations that may be sent to, and are taken from by nobody else just now."""
+    if only is None:
+        return connection.execute(statements.OPEN, {"now": now}).all()
+    return connection.execute(statements.OPEN_AMONG, {"now": now, "names": list(only)}).all()
 
 
-def _open_destinations(now: int, only: Collection[str] | None) -> Select[str, str]:
-    query = select(destination.c.name, destination.c.kind).where(_open(now)).order_by(destination.c.name)
-    if only is not None:
-        query = query.where(destination.c.name.in_(only))
-    return query.with_for_update(skip_locked=True)
+def _lease(claimed: Delivery) -> tuple[int, str | None, int | None]:
+    return claimed.id, claimed.lease_holder, claimed.lease_until
 
 
-def _kind(name: str) -> Select[str]:
-    """A destination's kind, its row locked: as a claim does, the destination first, then its deliveries."""
-    return select(destination.c.kind).where(destination.c.name == name).with_for_update()
+def _settled(each: Settlement) -> dict[str, Any]:
+    verdict, claimed = each.verdict, each.delivery
+    return {
+        "of": claimed.id,
+        "status": verdict.status,
+        "attempts": claimed.attempts + verdict.costs_an_attempt,
+        "next_at": claimed.next_at if verdict.at is None else verdict.at,
+        "lease_holder": None,
+        "lease_until": None,
+        "settled_at": None if verdict.status in UNSETTLED else each.at,
+        "detail": verdict.reason,
+    }
 
 
-def _queued(now: int) -> ColumnElement[bool]:
-    return and_(delivery.c.status == DeliveryStatus.QUEUED, delivery.c.next_at <= now)
-
-
-def _abandoned(now: int) -> ColumnElement[bool]:
-    """Was being sent under a lease that ran out: its holder is dead, or as good as."""
-    leased = delivery.c.lease_until.between(now + 1, now + _LEASE_AHEAD_US)
-    return and_(delivery.c.status == DeliveryStatus.SENDING, ~leased)
-
-
-def _is_first() -> ColumnElement[bool]:
-    """Nothing earlier of the same alert is unsettled."""
-    earlier = delivery.alias("earlier")
-    return ~exists().where(
-        earlier.c.destination == delivery.c.destination,
-        earlier.c.alert_id == delivery.c.alert_id,
-        earlier.c.seq < delivery.c.seq,
-        earlier.c.status.in_(UNSETTLED),
-    )
-
-
-def _heads(connection: Connection, name: str, now: int, limit: int) -> list[int]:
-    """Ids of what may be sent to a destination, the longest due first.
-
-    Two queries, as neither index nor LIMIT could end an OR early: with a long backlog it would be read whole each time.
-    """
-    ids: list[int] = []
-    for claimable in (_abandoned(now), _queued(now)):
-        query = (
-            select(delivery.c.id)
-            .where(delivery.c.destination == name, claimable, _is_first())
-            .order_by(delivery.c.next_at, delivery.c.id)
-            .limit(limit - len(ids))
-        )
-        ids += connection.scalars(query).all()
-    return ids
-
-
-def _throttles(connection: Connection, delivery_id: int) -> int:
-    """How many of the last attempts in a row were answered "not now"."""
-    outcomes = connection.scalars(
-        select(delivery_attempt.c.outcome)
-        .where(delivery_attempt.c.delivery_id == delivery_id)
-        .order_by(delivery_attempt.c.no.desc())
-    )
-    return sum(1 for _ in takewhile(lambda outcome: outcome == Decision.THROTTLED, outcomes.all()))
-
-
-def _log(connection: Connection, delivery_id: int, verdict: Verdict, outcome: Outcome, now: int) -> None:
-    last = connection.scalar(
-        select(func.max(delivery_attempt.c.no)).where(delivery_attempt.c.delivery_id == delivery_id)
-    )
-    connection.execute(
-        insert(delivery_attempt).values(
-            delivery_id=delivery_id,
-            no=(last or 0) + 1,
-            at=now,
-            latency_ms=outcome.latency_ms,
-            status_code=outcome.status_code,
-            outcome=verdict.decision.value,
-            detail="\n".join(filter(None, (verdict.reason, outcome.body))),
-        )
-    )
+def _attempt(each: Settlement, no: int) -> dict[str, Any]:
+    return {
+        "delivery_id": each.delivery.id,
+        "no": no,
+        "at": each.at,
+        "latency_ms": each.outcome.latency_ms,
+        "status_code": each.outcome.status_code,
+        "outcome": each.verdict.decision.value,
+        "detail": "\n".join(filter(None, (each.verdict.reason, each.outcome.body))),
+    }
 
 
 def _set_destination(connection: Connection, name: str, now: int, **values: Any) -> None:

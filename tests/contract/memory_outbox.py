@@ -15,8 +15,7 @@ from alerts.delivery import (
     DeliveryStatus,
     DestinationState,
     DestinationStatus,
-    Outcome,
-    Verdict,
+    Settlement,
 )
 from tests.contract.kept_deliveries import Attempt
 
@@ -69,7 +68,11 @@ class MemoryOutbox:
                 self._destinations[name] = replace(state, not_before=now + pace_us)
         return taken
 
-    def settle(self, delivery: Delivery, verdict: Verdict, outcome: Outcome, now: int) -> bool:
+    def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
+        return {each.delivery.id for each in settlements if self._settle(each)}
+
+    def _settle(self, each: Settlement) -> bool:
+        delivery, verdict, outcome, at = each.delivery, each.verdict, each.outcome, each.at
         row = self._rows[delivery.id]
         lease = (DeliveryStatus.SENDING, delivery.lease_holder, delivery.lease_until)
         if (row.status, row.lease_holder, row.lease_until) != lease:
@@ -81,21 +84,19 @@ class MemoryOutbox:
             next_at=row.next_at if verdict.at is None else verdict.at,
             lease_holder=None,
             lease_until=None,
-            settled_at=None if verdict.status in UNSETTLED else now,
+            settled_at=None if verdict.status in UNSETTLED else at,
             detail=verdict.reason,
         )
         log = self._attempts[row.id]
         detail = "\n".join(filter(None, (verdict.reason, outcome.body)))
         log.append(
-            Attempt(
-                len(log) + 1, now, outcome.latency_ms, outcome.status_code, verdict.decision.value, detail
-            )
+            Attempt(len(log) + 1, at, outcome.latency_ms, outcome.status_code, verdict.decision.value, detail)
         )
         state = self._destinations[row.destination]
         if verdict.decision is Decision.DISABLED:
-            state = replace(state, status=DestinationStatus.DISABLED, reason=verdict.reason, updated_at=now)
+            state = replace(state, status=DestinationStatus.DISABLED, reason=verdict.reason, updated_at=at)
         pace_us = self._paces_us.get(state.kind, 0)
-        until = max(verdict.hold_until or 0, now + pace_us if pace_us else 0)
+        until = max(verdict.hold_until or 0, at + pace_us if pace_us else 0)
         state = replace(state, not_before=max(state.not_before, until))
         self._destinations[row.destination] = state
         return True

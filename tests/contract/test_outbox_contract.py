@@ -5,101 +5,24 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from alerts.delivery import (
     SECOND_US,
     Decision,
-    Delivery,
     DeliveryStatus,
     DestinationStatus,
     ErrorKind,
-    Outbox,
     Outcome,
+    Settlement,
     Verdict,
-    address,
 )
 from alerts.retry import judge
-from app.database.engine import Database
-from app.database.outbox import SqlOutbox
 from tests.contract.conftest import OpenDatabase
-from tests.contract.kept_deliveries import Attempt, attempts, deliveries
 from tests.contract.memory_outbox import MemoryOutbox
-
-T0 = 1_795_341_600 * SECOND_US
-LEASE = 60 * SECOND_US
-OK = Outcome(12.5, status_code=200, body="ok")
-BAD = Outcome(3.0, status_code=500, body="oh no")
-
-
-class Bench:
-    """An outbox with two destinations, and shorthand for what tests do with it."""
-
-    def __init__(
-        self,
-        outbox: Outbox[Any],
-        database: Database | None,
-        rows: Callable[[], Sequence[Delivery]],
-        attempts: Callable[[int], Sequence[Attempt]],
-    ) -> None:
-        self.outbox = outbox
-        self.rows = rows
-        self.attempts = attempts
-        self._database = database
-        self.outbox.sync_destinations({"chat": "slack", "crm": "webhook"}, T0)
-
-    def put(
-        self, alert: str, *seqs: int, to: Sequence[str] = ("crm",), at: int = T0, shadow: bool = False
-    ) -> None:
-        rows = [
-            each
-            for seq in seqs
-            for each in address(
-                to,
-                kind="alert.firing",
-                alert_id=alert,
-                account_id="acme",
-                episode=1,
-                seq=seq,
-                payload="{}",
-                now=at,
-                shadow=shadow,
-            )
-        ]
-        if self._database is None:
-            self.outbox.enqueue(None, rows)
-        else:
-            with self._database.write() as connection:
-                self.outbox.enqueue(connection, rows)
-
-    def claim(
-        self, now: int = T0, limit: int = 100, holder: str = "one", only: Sequence[str] | None = None
-    ) -> list[Delivery]:
-        return list(self.outbox.claim(now, holder, LEASE, limit, only))
-
-    def take(self, now: int = T0) -> list[tuple[str, int]]:
-        return [(each.alert_id, each.seq) for each in self.claim(now)]
-
-    def settle(self, delivery: Delivery, outcome: Outcome, now: int = T0) -> Verdict:
-        verdict = judge(outcome, delivery.attempts + 1, now, 0.0, delivery.throttles)
-        assert self.outbox.settle(delivery, verdict, outcome, now)
-        return verdict
-
-    def row(self, delivery_id: int) -> Delivery:
-        (found,) = (row for row in self.rows() if row.id == delivery_id)
-        return found
-
-    def fail_until_parked(self, now: int = T0) -> tuple[Delivery, int]:
-        while True:
-            (delivery,) = self.claim(now)
-            verdict = self.settle(delivery, BAD, now)
-            if verdict.at is None:
-                return delivery, now
-            now = verdict.at
+from tests.contract.outbox_bench import BAD, LEASE, OK, T0, Bench, bench_on
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -107,8 +30,7 @@ def bench(request: pytest.FixtureRequest, open_database: OpenDatabase) -> Bench:
     if request.param == "memory":
         memory = MemoryOutbox()
         return Bench(memory, None, memory.deliveries, memory.attempts)
-    database = open_database(request.param)
-    return Bench(SqlOutbox(database), database, partial(deliveries, database), partial(attempts, database))
+    return bench_on(open_database(request.param))
 
 
 # --- claiming -------------------------------------------------------------------------------------------------
@@ -172,17 +94,16 @@ def test_a_lease_that_ran_out_lets_another_claim_the_same_delivery(bench: Bench)
 def test_what_a_process_with_a_clock_years_ahead_claimed_is_claimed_by_others(
     kind: str, open_database: OpenDatabase
 ) -> None:
-    years, database = 10 * 365 * 86_400 * SECOND_US, open_database(kind)
-    outbox = SqlOutbox(database, paces_us={"webhook": SECOND_US})
-    bench = Bench(outbox, database, partial(deliveries, database), partial(attempts, database))
+    years = 10 * 365 * 86_400 * SECOND_US
+    bench = bench_on(open_database(kind), paces_us={"webhook": SECOND_US})
     bench.put("al_1", 1)
     (lost,) = bench.claim(T0 + years, holder="ahead")
 
-    assert outbox.due(T0) == ["crm"]
+    assert bench.outbox.due(T0) == ["crm"]
     (claimed,) = bench.claim(T0, holder="other")
 
     assert claimed.id == lost.id
-    assert not outbox.settle(lost, Verdict(Decision.SENT, "HTTP 200"), OK, T0)
+    assert not bench.outbox.settle([Settlement(lost, Verdict(Decision.SENT, "HTTP 200"), OK, T0)])
     assert bench.claim(T0 + LEASE - 1, holder="third") == []
 
 
@@ -190,10 +111,10 @@ def test_who_lost_the_lease_cannot_settle(bench: Bench) -> None:
     bench.put("al_1", 1)
     (stale,) = bench.claim(holder="slow")
     (fresh,) = bench.claim(T0 + LEASE, holder="slow")  # even under the same name
-    assert not bench.outbox.settle(stale, Verdict(Decision.SENT, "HTTP 200"), OK, T0 + LEASE)
+    assert not bench.outbox.settle([Settlement(stale, Verdict(Decision.SENT, "HTTP 200"), OK, T0 + LEASE)])
     assert not bench.attempts(stale.id)
     bench.settle(fresh, OK, T0 + LEASE)
-    assert not bench.outbox.settle(fresh, Verdict(Decision.PARKED, "late"), BAD, T0 + LEASE)
+    assert not bench.outbox.settle([Settlement(fresh, Verdict(Decision.PARKED, "late"), BAD, T0 + LEASE)])
     assert bench.row(fresh.id).status is DeliveryStatus.SENT
 
 
@@ -261,6 +182,49 @@ def test_every_attempt_is_written_down(bench: Bench) -> None:
         again_at,
         None,
     )
+
+
+def test_attempts_are_written_down_together_but_for_those_whose_lease_went_elsewhere(bench: Bench) -> None:
+    for number in range(3):
+        bench.put(f"al_{number}", 1)
+    kept, failed, lost = bench.claim(holder="slow")
+    retry = judge(BAD, 1, T0, 0.0)
+    assert bench.outbox.settle([Settlement(failed, retry, BAD, T0)]) == {failed.id}
+    (failed,) = bench.claim(retry.at or 0, holder="slow")
+    stale = replace(lost, lease_until=T0)
+    sent = Verdict(Decision.SENT, "HTTP 200")
+
+    written = bench.outbox.settle(
+        [Settlement(each, sent, OK, T0 + each.id) for each in (kept, failed, stale)]
+    )
+
+    assert set(written) == {kept.id, failed.id}
+    assert [bench.row(each.id).status for each in (kept, failed, lost)] == ["sent", "sent", "sending"]
+    assert [len(bench.attempts(each.id)) for each in (kept, failed, lost)] == [1, 2, 0]
+    assert [bench.row(each.id).settled_at for each in (kept, failed)] == [T0 + kept.id, T0 + failed.id]
+    assert bench.outbox.settle([]) == set()
+
+
+def test_of_several_answers_that_ask_to_wait_the_longest_is_kept_and_410_disables(bench: Bench) -> None:
+    for number in range(4):
+        bench.put(f"al_{number}", 1)
+    outcomes = [
+        Outcome(1.0, status_code=429, retry_after="120"),
+        Outcome(1.0, status_code=429, retry_after="60"),
+        Outcome(1.0, status_code=410),
+        OK,
+    ]
+    settlements = [
+        Settlement(each, judge(outcome, 1, T0, 0.0), outcome, T0)
+        for each, outcome in zip(bench.claim(), outcomes, strict=True)
+    ]
+
+    bench.outbox.settle(settlements)
+
+    (crm,) = (state for state in bench.outbox.destinations() if state.name == "crm")
+    assert (crm.status, crm.not_before) == (DestinationStatus.DISABLED, T0 + 120 * SECOND_US)
+    assert bench.outbox.counts() == {("crm", DeliveryStatus.QUEUED): 3, ("crm", DeliveryStatus.SENT): 1}
+    assert {row.attempts for row in bench.rows() if row.status is DeliveryStatus.QUEUED} == {0}
 
 
 def test_an_attempt_without_an_answer_has_no_status_code(bench: Bench) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import pytest
 import structlog
 from standardwebhooks import Webhook
 
-from alerts.delivery import SECOND_US, Channel, Delivery, DeliveryStatus, DestinationStatus, Outcome, address
+from alerts.delivery import SECOND_US, DeliveryStatus, DestinationStatus, Outcome, address
 from alerts.retry import WAITS_S
-from alerts.slack import SlackChannel
 from alerts.webhook import WebhookChannel
 from app.database.engine import Database
 from app.database.outbox import SqlOutbox
@@ -26,59 +24,10 @@ from app.database.tables import metadata
 from app.notifier import Notifier, real_clock
 from app.outbound import HttpSender
 from consumers.errors import StorageBusy
-from tests.contract.kept_deliveries import Attempt, attempts, deliveries
-from tests.e2e.webhook_receiver import Exchange, Receiver, listening
+from tests.e2e.notifier_desk import SECRET, T0, Desk, chat, crm, in_turn, running, status, told
+from tests.e2e.webhook_receiver import Exchange, listening
 
-SECRET = "whsec_" + base64.b64encode(b"a key of twenty-four byt").decode()
-T0 = real_clock()
 LEASE_US = 60 * SECOND_US
-
-
-class Desk:
-    """An outbox in a file, and notifiers for it."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.outbox = SqlOutbox(database)
-
-    def put(
-        self, alert: str, *seqs: int, to: Sequence[str] = ("crm",), kind: str = "alert.firing", at: int = T0
-    ) -> None:
-        payload = json.dumps({"id": alert, "title": f"{alert} moved", "rule": "r", "account": {"id": "acme"}})
-        with self._database.write() as connection:
-            for seq in seqs:
-                self.outbox.enqueue(
-                    connection,
-                    address(
-                        to,
-                        kind=kind,
-                        alert_id=alert,
-                        account_id="acme",
-                        episode=1,
-                        seq=seq,
-                        payload=payload,
-                        now=at,
-                    ),
-                )
-
-    def notifier(self, *channels: Channel, deadline_s: float = 5.0, **settings: Any) -> Notifier:
-        self.outbox.sync_destinations({channel.name: channel.kind for channel in channels}, T0)
-        sender = settings.pop("sender", None) or HttpSender(allow_private=True, deadline_s=deadline_s)
-        by_name = {channel.name: channel for channel in channels}
-        return Notifier(self.outbox, sender, by_name, jitter=lambda: 0.0, **settings)
-
-    def rows(self) -> list[Delivery]:
-        return deliveries(self._database)
-
-    def attempts(self, delivery: Delivery) -> list[Attempt]:
-        return attempts(self._database, delivery.id)
-
-    def only(self) -> Delivery:
-        (delivery,) = self.rows()
-        return delivery
-
-    def decisions(self, delivery: Delivery) -> list[str]:
-        return [attempt.outcome for attempt in self.attempts(delivery)]
 
 
 @pytest.fixture
@@ -87,33 +36,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     metadata.create_all(database.engine)
     yield Desk(database)
     database.close()
-
-
-def crm(receiver: Receiver, name: str = "crm") -> WebhookChannel:
-    return WebhookChannel(name, receiver.url, (SECRET,))
-
-
-def chat(receiver: Receiver, name: str = "chat") -> SlackChannel:
-    return SlackChannel(name, receiver.url)
-
-
-def in_turn(*answers: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
-    """Each request gets the next answer, the last one for ever."""
-    left = list(answers)
-
-    def answer(exchange: Exchange) -> None:
-        (left.pop(0) if len(left) > 1 else left[0])(exchange)
-
-    return answer
-
-
-def status(code: int, body: bytes = b"", **headers: str) -> Callable[[Exchange], None]:
-    return lambda exchange: exchange.answer(code, body, **headers)
-
-
-def told(receiver: Receiver) -> list[tuple[str, str]]:
-    bodies = [json.loads(request.body) for request in receiver.requests]
-    return [(body["data"]["id"], body["type"].removeprefix("alert.")) for body in bodies]
 
 
 # --- one message ----------------------------------------------------------------------------------------------
@@ -220,7 +142,7 @@ def test_a_payload_that_cannot_be_told_does_not_stop_those_behind_it(desk: Desk)
             payload="{",
             now=T0 - 1,
         )
-        with desk._database.write() as connection:
+        with desk.database.write() as connection:
             desk.outbox.enqueue(connection, spoilt)
         desk.put("al_1", 1, to=("chat",))
         notifier.run_once(T0)
@@ -298,36 +220,37 @@ def test_a_flapping_receiver_gets_everything_in_order(desk: Desk) -> None:
 # --- several notifiers, and dead ones -------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """As far as a process can tell itself, a SIGKILL."""
-
-
 class DyingSender:
-    """Sends, and dies before anybody can write down that it did."""
+    """Sends, and then is no more, as far as the others can tell: what it knows comes when it is too late."""
 
     def __init__(self, sender: HttpSender) -> None:
         self._sender = sender
+        self.buried = threading.Event()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        self._sender.post(url, headers, body)
-        raise Killed
+        outcome = self._sender.post(url, headers, body)
+        self.buried.wait(20)
+        return outcome
 
 
 def test_what_a_killed_notifier_had_in_its_hands_is_told_again_under_the_same_id(desk: Desk) -> None:
     with listening() as receiver:
         channel = crm(receiver)
-        desk.notifier(channel)  # makes the destination known
         desk.put("al_1", 1)
         desk.put("al_1", 2, kind="alert.resolved")
-        dying = Notifier(desk.outbox, DyingSender(HttpSender(allow_private=True)), {"crm": channel})
-        with pytest.raises(Killed):
-            dying._drain("crm", lambda: T0, threading.Event(), None)
+        sender = DyingSender(HttpSender(allow_private=True))
+        dying = threading.Thread(target=desk.notifier(channel, sender=sender).run_once, args=(T0,))
+        dying.start()
+        receiver.wait_for(1)
         survivor = desk.notifier(channel)
         assert survivor.run_once(T0 + LEASE_US - 1) == 0
         assert survivor.run_once(T0 + LEASE_US) == 2
+        sender.buried.set()
+        dying.join()
         assert told(receiver) == [("al_1", "firing"), ("al_1", "firing"), ("al_1", "resolved")]
         first, again, _ = receiver.requests
         assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    assert [desk.decisions(row) for row in desk.rows()] == [["sent"], ["sent"]]
 
 
 def test_six_notifiers_at_once_send_everything_exactly_once(desk: Desk) -> None:
@@ -347,24 +270,6 @@ def test_six_notifiers_at_once_send_everything_exactly_once(desk: Desk) -> None:
 
 
 # --- the loop -------------------------------------------------------------------------------------------------
-
-
-class running:  # noqa: N801 - reads as a verb: `with running(notifier)`
-    """The notifier's loop in a thread, stopped and joined at the end."""
-
-    def __init__(self, notifier: Notifier) -> None:
-        self.stop, self.doorbell = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=notifier.run, args=(self.stop, self.doorbell))
-
-    def __enter__(self) -> running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.doorbell.set()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
 
 
 def test_a_ring_at_the_door_sends_at_once(desk: Desk) -> None:
