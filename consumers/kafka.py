@@ -32,7 +32,8 @@ from consumers.kafka_places import LogState, Place, place
 from consumers.source import Chunk, Position
 
 _SLICE_S = 0.1  # a poll looks up so often, to say at once that partitions came
-_GATHER_S = 0.5  # behind, a chunk grows for so long: larger ones are cheaper to store
+_GATHER_S = 0.5  # far behind, a chunk grows for so long: larger ones are cheaper to store
+_FAR = 2_000  # records; what is nearer is read with the next poll, and what was found is late enough
 _LATER_S = 1.0  # until a partition is asked about again that gave no answer
 _RECHECK_S = 5.0  # until one is whose position does not fit its log: somebody may have reset it
 _REFUSED_S = 30.0  # until a partition is tried again that we may not read, or lack the codec for
@@ -186,7 +187,7 @@ class KafkaSource:
             count = self._take(connection, found, limit, min(_SLICE_S, left))
         until = self._clock() + _GATHER_S
         while 0 < count < limit and not self._disturbed() and self._clock() < until:
-            if not any(map(connection.holds_more, found)):
+            if sum(map(connection.left, found)) <= _FAR:
                 break
             came = self._take(connection, found, limit - count, _GATHER_S / 2)
             if not came:

@@ -143,9 +143,9 @@ class Connection:
         state = self._consumer._subscription.assignment.get(partition)
         return None if state is None or state.highwater is None else int(state.highwater)
 
-    def holds_more(self, partition: TopicPartition) -> bool:
-        """Whether there is known to be more than was fetched and given."""
-        return (self.end(partition) or 0) > (self.position(partition) or 0)
+    def left(self, partition: TopicPartition) -> int:
+        """How many offsets there are known to be beyond what was given."""
+        return max(0, (self.end(partition) or 0) - (self.position(partition) or 0))
 
     def edges(
         self, partitions: Sequence[TopicPartition], timeout_s: float

@@ -15,11 +15,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from consumers.errors import ConfigurationError
 
-# Whoever waits for the right to write holds a connection meanwhile, and no reader may wait behind writers, least of all
-# on the event loop. So there may be one for each thread that can ask at once: the web server's 40, the notifier's 32
-# lanes, the event loop, and some for the loops. A connection of SQLite costs little to open, but once used may keep
-# 64 MB of pages, so few stay open, and those that were used last are used first. Should they run out all the same,
-# it is said within a second.
+# No reader may wait behind others, least of all on the event loop. So there may be one for each thread that can ask at
+# once: the web server's 40, the notifier's 32 lanes, the event loop, and some for the loops. A connection of SQLite
+# costs little to open, but once used may keep 64 MB of pages, so few stay open, and those that were used last are used
+# first. Should they run out all the same, it is said within a second.
 KEPT_CONNECTIONS = 10
 MORE_CONNECTIONS = 75
 CONNECTION_WAIT_S = 1.0

@@ -12,9 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.database import connections_postgresql, connections_sqlite, counters
 from app.database.failures import named_error
+from app.database.turns import Turns
 from consumers.errors import ConfigurationError, StorageBusy
 
-BUSY_TIMEOUT_S = 10.0  # waited for a lock that another process holds, on both databases
+BUSY_TIMEOUT_S = 10.0  # waited for a lock that somebody else holds, on both databases
 _KNOWN = {"sqlite", "postgresql"}
 
 
@@ -41,12 +42,15 @@ class Database:
                 "use sqlite:///bellwether.db or postgresql://user@host/name"
             )
         self.url = parsed
+        self._busy_timeout_s = busy_timeout_s
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite:
             self.engine = connections_sqlite.engine(parsed, busy_timeout_s)
+            self._turns: Turns | None = Turns()
             self._reading: dict[str, object] = {}
         else:
             self.engine = connections_postgresql.engine(parsed, busy_timeout_s, binary=binary)
+            self._turns = None
             # One snapshot for all statements of a reader, as on SQLite; and a reader that writes is a mistake.
             self._reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -62,7 +66,7 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that may write. Commits at the end, rolls back on any error; raises StorageError."""
-        with self._named_errors():
+        with self._turn(), self._named_errors():
             connection = self.engine.connect().execution_options(bellwether_write=True)
             with connection, connection.begin():
                 counters.forget(connection)
@@ -78,6 +82,21 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """On SQLite the threads of this process write in the order in which they came; readers pass them."""
+        if self._turns is None:
+            yield
+            return
+        if not self._turns.take(self._busy_timeout_s):
+            raise StorageBusy(
+                f"{self.label} is locked by another thread\ntry again; nothing acknowledged was lost"
+            )
+        try:
+            yield
+        finally:
+            self._turns.give()
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ On SQLite a writing transaction is alone by itself, so there they cost nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from sqlalchemy import Connection, func, select
@@ -28,6 +29,8 @@ def alone(connection: Connection, lock: Lock) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(int(lock))))
 
 
-def alone_in_lane(connection: Connection, lane: str) -> None:
-    """The same for one lane of event ids, on PostgreSQL. Two names may share a lock: that costs a wait, no more."""
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LANE, lane)).close()
+def alone_in_lanes(connection: Connection, lanes: Sequence[str]) -> None:
+    """The same for lanes of event ids, one after the other, on PostgreSQL. Two names may share a lock: that costs a
+    wait, no more."""
+    every = "SELECT pg_advisory_xact_lock(%s, hashtext(lane)) FROM unnest(%b::text[]) AS given (lane)"
+    connection.exec_driver_sql(every, (_LANE, list(lanes))).close()

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -77,6 +78,22 @@ def test_what_is_not_there_is_a_schema_to_be_brought_up_to_date(database: Databa
             database.read() as it,
         ):
             it.execute(text(wanted))
+
+
+def test_a_thread_that_may_not_write_in_time_is_told_so(tmp_path: Path) -> None:
+    """On SQLite, where one writes at a time: the line within a process has an end too."""
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'one.db'}", busy_timeout_s=0.05)) as database:
+
+        def write() -> None:
+            with pytest.raises(StorageBusy, match="locked by another thread"), database.write():
+                pass
+
+        with database.write():
+            other = threading.Thread(target=write)
+            other.start()
+            other.join()
+        with database.write() as connection:
+            connection.execute(text("SELECT 1"))
 
 
 # --- PostgreSQL only: another machine, which may be away, full of others, or say no

@@ -143,7 +143,7 @@ def test_a_consumer_that_meets_an_account_being_made_waits_and_adds_to_it(
             ours.load(["acme"])
             his = pool.submit(handled, rival, "his", login(1, user="his"))
             waits(his)
-            ours.advance(Chunk("ours", 0, 1, [b""], [0]), "test", 0)
+            ours.advance([Chunk("ours", 0, 1, [b""], [0])], "test", 0)
         his.result(10)
     handled(database, "ours", login(2, user="ours"), start=1)
     assert windows(SqlWindowStore(database))[0] == {DAY: 2}
@@ -154,7 +154,7 @@ def test_of_two_that_begin_one_partition_at_once_the_second_loses_it_and_keeps_n
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         with SqlWindowStore(database).transaction() as ours:
-            ours.advance(Chunk("p", 0, 1, [b""], [0]), "ours", 0)
+            ours.advance([Chunk("p", 0, 1, [b""], [0])], "ours", 0)
             his = pool.submit(handled, rival, "p", login(1))
             waits(his)
         with pytest.raises(LostPosition):
