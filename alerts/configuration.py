@@ -1,4 +1,4 @@
-"""The one YAML file: rules, destinations, routes and internal users, taken whole or refused with file and line.
+"""The one YAML file: rules, destinations, routes, internal users and the model, taken whole or refused with their line.
 
     extends: defaults
     rules: [...]                      # see alerts.rules.loader
@@ -9,6 +9,7 @@
       - match: {severity: [critical, high], labels: {team: cs}}
         to: [cs-slack, crm]
     internal_users: ["*@ourcompany.example", "svc-*"]
+    core_features: [reports, exports] # this and what else numbers rest on: see alerts.model_sections
 
 Nothing here reads the environment: secrets are references until :meth:`Configuration.targets` is given it.
 """
@@ -27,6 +28,8 @@ import yaml
 from alerts.alert import Severity
 from alerts.destination import CHECKS, Destination, DestinationType, Reference, Secret, Target
 from alerts.internal import InternalUsers
+from alerts.model import Model
+from alerts.model_sections import MODEL_FIELDS, read_model
 from alerts.rules.document import MAX_BYTES, Problem, Problems, Section, compose
 from alerts.rules.loader import DEFAULTS, RuleSet, read_labels, read_rules
 from alerts.rules.nearest import shown, unknown
@@ -68,6 +71,7 @@ class Configuration:
     destinations: tuple[Destination, ...] = ()
     routes: tuple[Route, ...] = ()
     internal_users: InternalUsers = field(default_factory=InternalUsers)
+    model: Model = field(default_factory=Model)
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +94,7 @@ class Configuration:
                 for route in self.routes
             ],
             "internal_users": self.internal_users.patterns,
+            "model": self.model.describe(),
         }
         text = json.dumps(content, sort_keys=True)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:16])
@@ -151,7 +156,8 @@ def _read(text: str, path: str, catalogue: Mapping[str, Metric], problems: Probl
     if node is None:
         node = yaml.MappingNode("tag:yaml.org,2002:map", [])  # an empty file: the shipped rules
     if not isinstance(node, yaml.MappingNode):
-        problems.at(node, "the file must hold fields: rules, destinations, routes, internal_users")
+        known = ", ".join(("rules", "destinations", "routes", "internal_users", *MODEL_FIELDS))
+        problems.at(node, f"the file must hold fields: {known}")
         return Configuration(path, ())
     root = Section(node, "the file", problems)
     rules = read_rules(root, catalogue, problems)
@@ -160,6 +166,7 @@ def _read(text: str, path: str, catalogue: Mapping[str, Metric], problems: Probl
         _route(section, rules, destinations, problems) for section in root.sections("routes", "route") or []
     ]
     internal_users = _internal_users(root, problems)
+    model = read_model(root, problems)
     root.finish()
     return Configuration(
         path,
@@ -167,6 +174,7 @@ def _read(text: str, path: str, catalogue: Mapping[str, Metric], problems: Probl
         tuple(found for found in destinations.values() if found is not None),
         tuple(routes),
         internal_users,
+        model,
     )
 
 

@@ -7,7 +7,7 @@ looked at one by one (:mod:`alerts.worklist`, :mod:`alerts.lifecycle`), and aler
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +16,11 @@ import numpy as np
 from alerts.alert import Alert, Move, Reason, Verdict, alert_key
 from alerts.announcement import Announcer, Baseline
 from alerts.lifecycle import Finding, Occasion, Subject, Terms, resolved, transition
+from alerts.metrics.health import close_again, close_health
 from alerts.metrics.readings import Readings, evidence
+from alerts.model import Model
 from alerts.portfolio import Moment, Portfolio
+from alerts.portfolio_median import ADJUSTED, is_settled, reads_median, settle_median
 from alerts.risk import changed_levels
 from alerts.rules.explain import explain
 from alerts.rules.rule import Judgement, Mode, Rule, render_title
@@ -44,6 +47,7 @@ class Rulebook:
 
     rules: Sequence[Rule]
     announcer: Announcer = field(default_factory=Announcer)
+    model: Model = field(default_factory=Model)
 
 
 @dataclass(slots=True)
@@ -102,7 +106,8 @@ class Evaluator:
             rulebook, lambda work: work.touched(limit, NO_PROGRESS_US, cooling), Occasion(now)
         )
         summary.more = summary.more or summary.accounts >= limit
-        if not summary.more:
+        # What a baseline keeps it keeps by moves; that of others they tell, or the next look finds it.
+        if not summary.more and (waiting.baseline or summary.moves):
             summary.deliveries += self._tell_baseline(rulebook, now)
         return summary
 
@@ -149,12 +154,34 @@ class Evaluator:
             if not batch.moves:
                 return total
 
+    def settle_median(self, now: int) -> None:
+        """Work out what the portfolio's median change was as the last day closed, unless that was done."""
+        self._settle_median(self._rulebook(), now, anew=False)
+
     # --- one batch
+
+    def _settle_median(self, rulebook: Rulebook, now: int, *, anew: bool) -> None:
+        moment = self._moment(rulebook, self._store.families(), now)
+        if anew or not is_settled(self._store.median_change(), moment.as_of):
+            settle_median(self._store, moment, self._sweep_accounts)
+
+    def _moment(self, rulebook: Rulebook, families: Mapping[str, int], now: int) -> Moment:
+        today = self._calendar.day_of_us(now)
+        return Moment(
+            as_of=today - 1,
+            today=today,
+            zone=self._calendar.zone,
+            families=families,
+            stale=frozenset(self._stale(now)),
+            model=rulebook.model,
+        )
 
     def _sweep(self, occasion: Occasion, alive: Callable[[], None]) -> Summary:
         rulebook = self._rulebook()
         now = occasion.now
         cooling = _cooling_since(rulebook, now)
+        if reads_median(rulebook.rules):
+            self._settle_median(rulebook, now, anew=occasion.close_day is not None)
         total, after, size = Summary(), 0, self._sweep_accounts
         while True:
             batch = self._sweep_batch(rulebook, occasion, after, size, cooling)
@@ -204,28 +231,28 @@ class Evaluator:
 
     def _judge(self, work: AlertTransaction, rulebook: Rulebook, batch: Batch, occasion: Occasion) -> Summary:
         now = occasion.now
-        today = self._calendar.day_of_us(now)
-        moment = Moment(
-            as_of=today - 1,
-            today=today,
-            zone=self._calendar.zone,
-            families=work.families(),
-            stale=frozenset(self._stale(now)),
-        )
+        moment = self._moment(rulebook, work.families(), now)
+        if reads_median(rulebook.rules):
+            moment = replace(moment, median_change=work.median_change())
         portfolio = Portfolio(batch.rows, moment)
+        closing = occasion.close_day is not None
+        # A sweep in between finds what was closed while something was unheard.
+        closed = close_health(portfolio) if closing else None if batch.marked else close_again(portfolio)
         readings = Readings(portfolio)
         judgements = [rule.judge(readings) for rule in rulebook.rules]
-        closing = occasion.close_day is not None
         cells = worklist(rulebook.rules, judgements, portfolio.churned, batch, closing=closing)
         judged = accounts_within(cells, self._most_cells, len(batch))
         found = _Found(rulebook.rules, judgements, batch, portfolio, readings)
         moves = self._moves(work, found, [cell for cell in cells if cell.account < judged], occasion)
-        deliveries = self._write(work, rulebook, moves, today, now)
+        deliveries = self._write(work, rulebook, moves, moment.today, now)
         levels = changed_levels(batch, moves, _known(readings)[:judged])
         nos = batch.rows.nos[:judged]
         if closing:  # that all were judged is told by the schedule, in one row
             nos = [no for no, before in zip(nos, batch.judged, strict=False) if not before]
         work.judge(Judged(nos, now, levels))
+        if closed is not None:
+            mine = closed.first(judged)
+            work.keep_health(portfolio.nos[mine.places].tolist(), mine.records, mine.day)
         work.touch(batch.marked[judged:])
         return Summary(judged, Counter(move.kind for move in moves), deliveries, judged < len(batch))
 
@@ -381,10 +408,11 @@ def _evidence(rule: Rule, readings: Readings, place: int, judgement: Judgement) 
 
 
 def _known(readings: Readings) -> BoolArray:
-    """Accounts of which some leading indicator is ok; attributes (2.12) indicate nothing by themselves."""
+    """Accounts of which some leading indicator is ok; attributes (2.12) indicate nothing by themselves, and the
+    adjusted change is ok where the plain one is."""
     known = np.zeros(readings.size, dtype=np.bool_)
     for metric in readings.catalogue.values():
-        if metric.section.startswith("2.") and metric.section != "2.12":
+        if metric.section.startswith("2.") and metric.section != "2.12" and metric.name != ADJUSTED:
             known |= readings.values(metric.name).ok()
             if known.all():
                 break

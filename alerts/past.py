@@ -8,21 +8,24 @@ thousand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.portfolio import CELL_DTYPE, PROFILE_DTYPE, AccountRows, Moment, Portfolio
+from alerts.columns import MOMENT_DTYPE, Stack, stacked
+from alerts.model import Model
+from alerts.past_facts import Told
+from alerts.past_windows import Places, Windows
+from alerts.portfolio import AccountRows, Moment, Portfolio
 from alerts.values import IntArray
 from consumers.days import Calendar
 from consumers.facts import PROFILE_FIELDS
-from consumers.fold import Delta
 from consumers.history import History
-from consumers.state import AccountState, merge_states
-from consumers.windows import KEPT_DAYS, NEVER
+from consumers.moments import LAST_DAY
+from consumers.windows import NEVER
 
 _DAY_FIELDS = [name for name, _ in PROFILE_FIELDS if name.endswith("_day")]
 # Enough rows or users for numpy's own time to outweigh Python's; few enough to stay in the processor's cache.
@@ -40,6 +43,10 @@ class Stretch:
     portfolio: Portfolio
     closes: Sequence[tuple[int, slice]]
 
+    def since(self, day: int) -> Stretch:
+        """The same without the closes before ``day``."""
+        return Stretch(self.portfolio, [close for close in self.closes if close[0] >= day])
+
     @property
     def accounts(self) -> int:
         """How many accounts were known at the end."""
@@ -50,139 +57,162 @@ class Stretch:
 class Past:
     """A history, folded day by day."""
 
-    def __init__(self, history: History, calendar: Calendar) -> None:
+    def __init__(self, history: History, calendar: Calendar, model: Model | None = None) -> None:
+        self._model = Model() if model is None else model
         self._history = history
         self._calendar = calendar
-        self._columns: dict[str, _Column] = {}
 
     def stretches(self, first: int, last: int) -> Iterator[Stretch]:
         """The closes of the days [first..last], in order."""
-        days = self._history.days()
-        coming = next(days, None)
-        family_days = set(self._history.first_days.values())
-        rows = _Rows()
+        history, span = self._history, self._history.span
+        windows = Windows(history, Places(history))
+        told = Told(history, self._calendar, windows)
+        family_days = set(history.first_days.values())
+        coming = first if span is None else min(span[0], first)
+        rows = _Rows(windows, told)
         for day in range(first, last + 1):
             if rows.closes and (day in family_days or rows.full):  # a portfolio knows one set of families
                 yield self._stretch(rows)
-                rows = _Rows()
-            while coming is not None and coming[0] <= day:
-                self._fold(coming[1])
-                coming = next(days, None)
-            rows.close(day, self._columns.values())
+                rows = _Rows(windows, told)
+            for each in range(coming, day + 1):
+                windows.fold(each)
+                told.fold(each)
+            coming = day + 1
+            rows.close(day)
         if rows.closes:
             yield self._stretch(rows)
-
-    def _fold(self, deltas: Mapping[str, Delta]) -> None:
-        for account_id in deltas:
-            if account_id not in self._columns:
-                self._columns[account_id] = _Column(AccountState(account_id))
-        moved = [self._columns[account_id] for account_id in deltas]
-        merge_states(
-            [(column.state, *delta) for column, delta in zip(moved, deltas.values(), strict=True)],
-            self._calendar,
-        )
-        for column in moved:
-            column.refresh()
 
     def _stretch(self, rows: _Rows) -> Stretch:
         as_of = rows.closes[-1][0]
         families = {
             family: day for family, day in self._history.first_days.items() if day <= rows.closes[0][0]
         }
-        moment = Moment(as_of=as_of, today=as_of, zone=self._calendar.zone, families=families)
+        moment = Moment(
+            as_of=as_of, today=as_of, zone=self._calendar.zone, families=families, model=self._model
+        )
         return Stretch(Portfolio(rows.moved_to(as_of), moment), rows.closes)
 
 
-@dataclass(slots=True)
-class _Column:
-    """An account, with what rows take of it made once for each change."""
+@dataclass(frozen=True, slots=True)
+class _Close:
+    """All accounts known at the close of a day, as they were."""
 
-    state: AccountState
-    profile: bytes = b""
-    days: bytes = b""
-    cells: bytes = b""
-    login_maps: bytes = b""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-    def refresh(self) -> None:
-        """Take up what has changed."""
-        state = self.state
-        if state.news is not None:
-            self.attributes = state.news.attributes
-        state.settle()
-        self.profile, self.days = state.profile.blob(), state.days.blob()
-        self.cells, self.login_maps = bytes(state.users.cells), state.users.login_maps.tobytes()
+    day: int
+    accounts: int
+    profile: NDArray[Any]
+    days: NDArray[Any]
+    cells: NDArray[Any]
+    login_maps: NDArray[np.uint64]
+    features: NDArray[Any]
+    sessions: NDArray[np.int64]
+    active_days: NDArray[np.uint8]
+    moments: Sequence[bytes]
+    attributes: Sequence[Mapping[str, str]]
 
 
-@dataclass(slots=True)
 class _Rows:
-    """Accounts on days, as they were."""
+    """Accounts on days, as they were. ``closes`` says which rows are which day's."""
 
-    closes: list[tuple[int, slice]] = field(default_factory=list)
-    account_ids: list[str] = field(default_factory=list)
-    profiles: list[bytes] = field(default_factory=list)
-    days: list[bytes] = field(default_factory=list)
-    cells: list[bytes] = field(default_factory=list)
-    login_maps: list[bytes] = field(default_factory=list)
-    attributes: list[Mapping[str, str]] = field(default_factory=list)
-    size: int = 0
+    def __init__(self, windows: Windows, told: Told) -> None:
+        self._windows, self._told = windows, told
+        self._closes: list[_Close] = []
+        self._users = 0
+        self.closes: list[tuple[int, slice]] = []
 
     @property
     def full(self) -> bool:
-        return len(self.profiles) >= _ROWS or self.size >= _CELLS * CELL_DTYPE.itemsize
+        return self._count >= _ROWS or self._users >= _CELLS
 
-    def close(self, day: int, columns: Iterable[_Column]) -> None:
+    @property
+    def _count(self) -> int:
+        return self.closes[-1][1].stop if self.closes else 0
+
+    def close(self, day: int) -> None:
         """Add all accounts as they are at the close of ``day``."""
-        start = len(self.profiles)
-        for column in columns:
-            self.account_ids.append(column.state.account_id)
-            self.profiles.append(column.profile)
-            self.days.append(column.days)
-            self.cells.append(column.cells)
-            self.login_maps.append(column.login_maps)
-            self.attributes.append(column.attributes)
-            self.size += len(column.cells)
-        self.closes.append((day, slice(start, len(self.profiles))))
+        windows, told, start = self._windows, self._told, self._count
+        known = windows.places.known(day)
+        users = int(windows.places.sizes[:known].sum())
+        features = int(windows.uses.sizes[:known].sum())
+        close = _Close(
+            day=day,
+            accounts=known,
+            profile=windows.profile[:known].copy(),
+            days=windows.days[:known].copy(),
+            cells=windows.cells[:users].copy(),
+            login_maps=windows.login_maps[:users].copy(),
+            features=windows.uses.features[:features].copy(),
+            sessions=windows.sessions[:known].copy(),
+            active_days=windows.active_days[:known].copy(),
+            moments=told.moments[:known],
+            attributes=told.attributes[:known],
+        )
+        self._closes.append(close)
+        self.closes.append((day, slice(start, start + known)))
+        self._users += users
 
     def moved_to(self, day: int) -> AccountRows:
         """All rows as if their day were ``day``."""
-        shifts = np.repeat(
-            [day - closed for closed, _ in self.closes], [rows.stop - rows.start for _, rows in self.closes]
-        )
-        return AccountRows(
-            nos=range(len(self.profiles)),
-            account_ids=self.account_ids,
-            profiles=self._moved_profiles(shifts),
-            days=[_turned(ring, shift) for ring, shift in zip(self.days, shifts.tolist(), strict=True)],
-            users=self._moved_cells(shifts),
-            login_maps=lambda: self.login_maps,
-            attributes=lambda name: [attributes.get(name) for attributes in self.attributes],
-        )
-
-    def _moved_profiles(self, shifts: IntArray) -> list[bytes]:
-        profiles = np.frombuffer(b"".join(self.profiles), dtype=PROFILE_DTYPE).copy()
+        closes, places = self._closes, self._windows.places
+        known, lags = [close.accounts for close in closes], [day - close.day for close in closes]
+        shifts: IntArray = np.repeat(lags, known)
+        users = np.concatenate([places.sizes[:count] for count in known])
+        features = np.concatenate([self._windows.uses.sizes[:count] for count in known])
+        profiles = np.concatenate([close.profile for close in closes])
         for name in _DAY_FIELDS:
-            days = profiles[name]
-            profiles[name] = np.where(days == NEVER, NEVER, days + shifts)
-        return _split(profiles, np.ones(len(profiles), dtype=np.int64))
-
-    def _moved_cells(self, shifts: IntArray) -> list[bytes]:
-        sizes = (
-            np.fromiter(map(len, self.cells), dtype=np.int64, count=len(self.cells)) // CELL_DTYPE.itemsize
+            profiles[name] = _later(profiles[name], shifts)
+        attributes = [told for close in closes for told in close.attributes]
+        return AccountRows(
+            nos=range(len(profiles)),
+            account_ids=[name for count in known for name in places.account_ids[:count]],
+            profiles=Stack(profiles, np.ones(len(profiles), dtype=np.int64)),
+            days=_turned([close.days for close in closes], lags),
+            users=_moved([close.cells for close in closes], users, shifts),
+            login_maps=lambda: Stack(np.concatenate([close.login_maps for close in closes]), users),
+            moments=lambda: _moved_moments([blob for close in closes for blob in close.moments], shifts),
+            sessions=lambda: _sessions(_turned([close.sessions for close in closes], lags), day),
+            features=lambda: _moved([close.features for close in closes], features, shifts),
+            active_days=lambda: _packed(_turned([close.active_days for close in closes], lags)),
+            moved=shifts,
+            attributes=lambda name: [each.get(name) for each in attributes],
         )
-        cells = np.frombuffer(b"".join(self.cells), dtype=CELL_DTYPE).copy()
-        cells["last_day"] += np.repeat(shifts, sizes).astype(np.int32)
-        return _split(cells, sizes)
 
 
-def _turned(ring: bytes, shift: int) -> bytes:
-    """A ring of daily counts in which each count belongs to a day ``shift`` days later."""
-    cut = len(ring) - shift % KEPT_DAYS * (len(ring) // KEPT_DAYS)
-    return ring[cut:] + ring[:cut]
+def _later(days: NDArray[Any], shifts: IntArray) -> NDArray[Any]:
+    moved: NDArray[Any] = np.where(days == NEVER, NEVER, days + shifts)
+    return moved
 
 
-def _split(records: NDArray[Any], sizes: IntArray) -> list[bytes]:
-    """The bytes of so many records each."""
-    blob = records.tobytes()
-    ends = np.cumsum(sizes * records.itemsize).tolist()
-    return [blob[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _moved(records: Sequence[NDArray[Any]], sizes: IntArray, shifts: IntArray) -> Stack:
+    """Records with a last day, so many of each row."""
+    whole = np.concatenate(records)
+    whole["last_day"] = _later(whole["last_day"], np.repeat(shifts, sizes))
+    return Stack(whole, sizes)
+
+
+def _turned(rings: Sequence[NDArray[Any]], lags: Sequence[int]) -> Stack:
+    """Rings in which each column belongs to a day so much later."""
+    whole = np.concatenate([np.roll(ring, lag, axis=1) for ring, lag in zip(rings, lags, strict=True)])
+    return Stack(whole, np.ones(len(whole), dtype=np.int64))
+
+
+def _packed(rings: Stack) -> Stack:
+    """Rings of one byte for each day as the windows have them, one bit for each (:mod:`consumers.active_days`)."""
+    return Stack(np.packbits(rings.array, axis=1, bitorder="little"), rings.sizes)
+
+
+def _sessions(rings: Stack, day: int) -> Stack:
+    """Rings of milliseconds, the newest day of which is ``day``, as records."""
+    count, width = rings.array.shape
+    records = np.zeros((count, width), dtype=MOMENT_DTYPE)
+    columns = np.arange(width)
+    records["day"] = np.clip(day - (day - columns) % width, 0, LAST_DAY)
+    records["value"] = rings.array
+    return Stack(records.reshape(-1), np.full(count, width))
+
+
+def _moved_moments(blobs: Sequence[bytes], shifts: IntArray) -> Stack:
+    """Moments, each day later by its row's shift."""
+    moments = stacked(blobs, MOMENT_DTYPE)
+    records = moments.array.copy()
+    records["day"] = np.minimum(records["day"] + np.repeat(shifts, moments.sizes), LAST_DAY)
+    return Stack(records, moments.sizes)

@@ -6,56 +6,57 @@ is the same. Counts are kept once computed, since several metrics share a window
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts.account_rows import AccountRows, Attributes, Moment
 from alerts.arrays import BoolArray, IntArray
-from consumers.facts import PROFILE_FIELDS
-from consumers.windows import CELL_FIELDS, CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS
+from alerts.columns import (
+    FEATURE_DTYPE,
+    MOMENT_DTYPE,
+    PROFILE_DTYPE,
+    Cells,
+    Column,
+    Records,
+    Stack,
+    active_on,
+    aligned,
+    day_matrix,
+    stacked,
+)
+from consumers.moments import CONTACT, SPONSOR
+from consumers.usage import CORE, WINDOW, feature_hash
+from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS, NEVER
 
-PROFILE_DTYPE = np.dtype(PROFILE_FIELDS)
-CELL_DTYPE = np.dtype(CELL_FIELDS)
+__all__ = ["AccountRows", "Attributes", "Moment", "Portfolio"]
 
 RUNNING_DAYS = 207  # the 28-day totals that end in the last 180 days begin here (METRICS section 2.1)
 
+# What is the same with and without today so far; so are counts over windows that end by D.
+_WHATEVER_THE_DAY = frozenset(
+    {
+        "number",
+        "attribute",
+        "logins",
+        "peak",
+        "running",
+        "records",
+        "features",
+        "kind",
+        "moments",
+        "moment sum",
+    }
+    | {"newest", "sessions", "core", "core features"}
+)
+_BY_WINDOW = frozenset({"users", "user_days"})  # ("users", first, last, …)
+
+_MAP_DTYPE = np.dtype("<u8")
+
 T = TypeVar("T")
-Attributes = Callable[[str], Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When accounts are judged: ``as_of`` is the last complete day D, ``today`` the day of the judgement.
-
-    ``families`` gives the first day of each family of events over the portfolio; a family that is not in it was never
-    received. ``stale`` names the families that are not flowing. ``zone`` is the organisation's, for evidence.
-    """
-
-    as_of: int
-    today: int
-    zone: str = "UTC"
-    families: Mapping[str, int] = field(default_factory=dict)
-    stale: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRows:
-    """Stored accounts, column by column, all of one length n: numbers, ids, and the blobs of ``consumers.windows``.
-
-    ``attributes(name)`` gives an account attribute (``owner``, ``size``, …) as n values or None, ``login_maps()`` the
-    users' login maps; both are read only when asked for.
-    """
-
-    nos: Sequence[int]
-    account_ids: Sequence[str]
-    profiles: Sequence[bytes | bytearray]
-    days: Sequence[bytes | bytearray | memoryview]
-    users: Sequence[bytes | bytearray]
-    attributes: Attributes
-    login_maps: Callable[[], Sequence[bytes | bytearray | memoryview]]
 
 
 class Portfolio:
@@ -68,10 +69,11 @@ class Portfolio:
         self.nos: IntArray = np.asarray(rows.nos, dtype=np.int64)
         self.account_ids = rows.account_ids
         self.size = len(self.nos)
-        self.profile: NDArray[Any] = np.frombuffer(b"".join(rows.profiles), dtype=PROFILE_DTYPE)
+        self.profile: NDArray[Any] = stacked(rows.profiles, PROFILE_DTYPE).array
         self._rows = rows
-        self._cells: _Cells | None = None
+        self._cells: Cells | None = None
         self._counts: dict[tuple[Any, ...], Any] = {}
+        self._common: dict[tuple[Any, ...], Any] = {}  # the same for :meth:`at_close`
 
     @property
     def churned(self) -> BoolArray:
@@ -97,6 +99,31 @@ class Portfolio:
         """Whether the portfolio had received ``family`` by today."""
         first = self.moment.families.get(family)
         return first is not None and first <= self.today
+
+    def family_day(self, family: str) -> IntArray:
+        """For each account, the first day of ``family`` over the portfolio; NEVER before it was fed."""
+        first = self.moment.families.get(family)
+        if first is None or first > self.today:
+            return np.full(self.size, NEVER, dtype=np.int64)
+        # A row that was moved on is of an earlier day, which lay as much closer to the first one.
+        return np.full(self.size, first, dtype=np.int64) + self._moved()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows are all accounts that there were on each of their own days, as in a replay."""
+        return self._rows.moved is not None
+
+    def own_day(self) -> IntArray:
+        """For each row the day as of which it was so: D, but for rows of the past that were moved on."""
+        return np.full(self.size, self.as_of, dtype=np.int64) - self._moved()
+
+    def _moved(self) -> IntArray | int:
+        return 0 if self._rows.moved is None else self._rows.moved
+
+    def health(self) -> NDArray[Any] | None:
+        """What is remembered of each account's health (alerts/health/state.py); None where nothing is."""
+        read = self._rows.health
+        return None if read is None else self._once(("health",), read)
 
     # --- logins -------------------------------------------------------------------------------------------------
 
@@ -129,7 +156,7 @@ class Portfolio:
         origin = self.as_of - RUNNING_DAYS + 1
 
         def read() -> NDArray[Any]:
-            matrix = _day_matrix(self._rows.days)
+            matrix = day_matrix(self._rows.days)
             sums = np.zeros(
                 (RUNNING_DAYS + 1, self.size), dtype=np.int64 if matrix.itemsize > 2 else np.int32
             )
@@ -191,13 +218,214 @@ class Portfolio:
         def read() -> IntArray:
             cells = self._users()
             silent = (cells.flags & CHAMPION) != 0
-            silent &= cells.last_day < quiet_since
+            last_days, maps = self._last_seen()
+            silent &= last_days < quiet_since
             chosen = np.flatnonzero(silent)
-            recent = cells.array["active"][chosen] & np.uint64((1 << width) - 1)
+            recent = maps[chosen] & np.uint64((1 << width) - 1)
             silent[chosen] = np.bitwise_count(recent) >= days
             return cells.per_account(silent)
 
         return self._once(("silent", quiet_since, width, days), read)
+
+    def sponsor_day(self) -> IntArray:
+        """The newest day over the current sponsors with a user id: the last one on which the user was active; of one
+        never seen the later of the day on which he got the role and the first day of logins. NEVER without any
+        (METRICS 2.6)."""
+
+        def read() -> IntArray:
+            chosen, owner, place = self._people(SPONSOR)
+            moments = self._moments()
+            unseen = np.maximum(moments.array["day"][chosen], self.family_day("logins")[owner])
+            last_days = self._last_seen()[0]
+            seen = np.flatnonzero(place >= 0)
+            seen = seen[last_days[place[seen]] != NEVER]
+            unseen[seen] = last_days[place[seen]]
+            return moments.newest(chosen, unseen)
+
+        return self._once(("sponsor",), read)
+
+    def contacts_active(self, first: int, last: int) -> IntArray:
+        """Distinct current contacts whose user's last activity day is in [first..last]."""
+
+        def read() -> IntArray:
+            chosen, _, place = self._people(CONTACT)
+            chosen, place = chosen[place >= 0], place[place >= 0]
+            days = self._last_seen()[0][place]
+            return self._moments().total(chosen[(days >= first) & (days <= last)])
+
+        return self._once(("contacts", first, last), read)
+
+    def _last_seen(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Each user's last activity day up to today, and the map that is counted back from it.
+
+        They are as stored, but for users active later than today, as when a day is closed after midnight: of these the
+        map says it, NEVER if it has nothing else.
+        """
+
+        def read() -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+            cells = self._users()
+            last_days, maps = cells.last_day, cells.array["active"]
+            ahead = np.flatnonzero(last_days > self.today)
+            if len(ahead):
+                last_days, maps = last_days.copy(), maps.copy()
+                before = aligned(maps[ahead], last_days[ahead], self.today)
+                empty_bits = np.bitwise_count(~before & (before - np.uint64(1)))  # below the newest day
+                last_days[ahead] = np.where(before == 0, NEVER, self.today - empty_bits.astype(np.int64))
+                maps[ahead] = np.right_shift(before, empty_bits.astype(np.uint64))
+            return last_days, maps
+
+        return self._once(("last seen",), read)
+
+    def _people(self, kind: int) -> tuple[NDArray[np.intp], NDArray[np.intp], IntArray]:
+        """The moments of people: their places, their accounts, and the places of their users' cells, -1 without one."""
+        moments, cells = self._moments(), self._users()
+        chosen = self._of_kind(kind)
+        owner = moments.owner(chosen)
+        slot = moments.array["value"][chosen]
+        known = (slot >= 0) & (slot < cells.sizes[owner])
+        return chosen, owner, np.where(known, cells.starts[owner] + slot, -1)
+
+    # --- moments ------------------------------------------------------------------------------------------------
+
+    def moment_count(self, kind: int, first: int, last: int) -> IntArray:
+        """How many moments of a kind of ``consumers.moments`` lie on the days [first..last]."""
+        return self._once(
+            ("moments", kind, first, last), lambda: self._moments().total(self._between(kind, first, last))
+        )
+
+    def moment_sum(self, kind: int, first: int, last: int) -> IntArray:
+        """The sum of their values."""
+
+        def read() -> IntArray:
+            chosen = self._between(kind, first, last)
+            return self._moments().total(chosen, self._moments().array["value"][chosen])
+
+        return self._once(("moment sum", kind, first, last), read)
+
+    def newest_moment(self, kind: int, upto: int | None = None) -> IntArray:
+        """The newest day of a moment of that kind, none after ``upto``; NEVER without one."""
+
+        def read() -> IntArray:
+            chosen = self._of_kind(kind) if upto is None else self._between(kind, 0, upto)
+            return self._moments().newest(chosen, self._moments().array["day"][chosen])
+
+        return self._once(("newest", kind, upto), read)
+
+    def _between(self, kind: int, first: int, last: int) -> NDArray[np.intp]:
+        chosen = self._of_kind(kind)
+        days = self._moments().array["day"][chosen].astype(np.int64)
+        return chosen[(days >= first) & (days <= last)]
+
+    def _of_kind(self, kind: int) -> NDArray[np.intp]:
+        return self._once(("kind", kind), lambda: np.flatnonzero(self._moments().array["kind"] == kind))
+
+    def _moments(self) -> Records:
+        return self._once(("records",), lambda: Records(self._column(self._rows.moments), MOMENT_DTYPE))
+
+    # --- features and sessions ------------------------------------------------------------------------------------
+
+    def session_ms(self, first: int, last: int) -> IntArray:
+        """Milliseconds of all sessions that ended on the days [first..last], within 62 days of today."""
+
+        def read() -> IntArray:
+            sessions = Records(self._column(self._rows.sessions), MOMENT_DTYPE)
+            days = sessions.array["day"].astype(np.int64)
+            chosen = np.flatnonzero((days >= first) & (days <= last))
+            return sessions.total(chosen, sessions.array["value"][chosen])
+
+        return self._once(("sessions", first, last), read)
+
+    def core_count(self) -> IntArray:
+        """How many core features the account is entitled to: those of its own list, else of the configuration's."""
+
+        def read() -> IntArray:
+            own = self.number("core_own")
+            return np.where(own >= 0, own, len(set(self.moment.model.core_features)))
+
+        return self._once(("core",), read)
+
+    def core_in_use(self, first: int, last: int, days: int = 2) -> IntArray:
+        """How many of them anybody used on ``days`` or more of the days [first..last], within 62 days of today."""
+
+        def read() -> IntArray:
+            used = np.bitwise_count(self._aligned_features() & self._mask(first, last)) >= days
+            return self._features().total(np.flatnonzero(used & self._core()))
+
+        return self._once(("in use", first, last, days), read)
+
+    def core_abandoned(self) -> IntArray:
+        """How many of them two users or more used in [D-55..D-28] and nobody in [D-27..D] (METRICS 2.5)."""
+        return self._once(("abandoned",), lambda: self._features().total(np.flatnonzero(self._abandoned())))
+
+    def abandoned_features(self, index: int) -> list[int]:
+        """The hashes (``consumers.usage.feature_hash``) of those of one account."""
+        features = self._features()
+        end = int(features.ends[index])
+        rows = slice(end - int(features.sizes[index]), end)
+        found: list[int] = features.array["feature"][rows][self._abandoned()[rows]].tolist()
+        return found
+
+    def _abandoned(self) -> BoolArray:
+        def read() -> BoolArray:
+            features = self._features().array
+            unused = (self._aligned_features() & self._mask(self.as_of - WINDOW + 1, self.as_of)) == 0
+            # The bit of the window that ends on D-28; before bit 0 nobody can have used it in that window.
+            bit = np.subtract(features["last_day"], self.as_of - 2 * WINDOW + 1, dtype=np.int64)
+            two = np.right_shift(features["two"], np.maximum(bit, 0).view(np.uint64)) & np.uint64(1)
+            found: BoolArray = unused & self._core() & (bit >= 0) & (two != 0)
+            return found
+
+        return self._once(("abandoned features",), read)
+
+    def _core(self) -> BoolArray:
+        """Which features are core features of their account."""
+
+        def read() -> BoolArray:
+            features = self._features()
+            hashes = [feature_hash(name) for name in self.moment.model.core_features]
+            common = np.isin(features.array["feature"], np.array(hashes, dtype=np.uint64))
+            own = np.repeat(self.profile["core_own"] >= 0, features.sizes)
+            found: BoolArray = np.where(own, (features.array["flags"] & CORE) != 0, common)
+            return found
+
+        return self._once(("core features",), read)
+
+    def _aligned_features(self) -> NDArray[np.uint64]:
+        def read() -> NDArray[np.uint64]:
+            features = self._features().array
+            return aligned(features["days"], features["last_day"], self.today)
+
+        return self._once(("aligned features",), read)
+
+    def _features(self) -> Records:
+        return self._once(("features",), lambda: Records(self._column(self._rows.features), FEATURE_DTYPE))
+
+    # --- days of any activity -------------------------------------------------------------------------------------
+
+    def active_between(self, first: int, last: int) -> BoolArray:
+        """Whether anybody was active on the days [first..last], within 414 days of today."""
+        if self.today - first >= KEPT_DAYS - 1:
+            raise ValueError(
+                f"a window of active days reaches back {self.today - first} days; {KEPT_DAYS - 2} are kept"
+            )
+
+        def read() -> BoolArray:
+            newest = self.number("last_day")
+            # Only where something lies behind the window does the ring have to say it.
+            behind = np.flatnonzero(newest > last)
+            found = (newest >= first) & (newest <= last)
+            rings = self._column(self._rows.active_days)
+            if isinstance(rings, Stack):
+                chosen: Column = Stack(rings.array[behind], rings.sizes[behind])
+            else:
+                chosen = [rings[index] for index in behind.tolist()]
+            found[behind] = active_on(chosen, first, last)
+            return found
+
+        return self._once(("active", first, last), read)
+
+    def _column(self, read: Callable[[], Column] | None) -> Column:
+        return [b""] * self.size if read is None else read()
 
     def _mask(self, first: int, last: int) -> np.uint64:
         if self.today - first >= MAP_DAYS:
@@ -214,55 +442,40 @@ class Portfolio:
             cells = self._users()
             maps = cells.array["active"]
             if logins:
-                maps = np.frombuffer(b"".join(self._rows.login_maps()), dtype="<u8")
-            gap = np.subtract(self.today, cells.last_day, dtype=np.int64)
-            # A shift by 64 or more gives 0, and so does a negative one seen as unsigned.
-            aligned: NDArray[np.uint64] = np.left_shift(maps, gap.view(np.uint64))
-            if (
-                len(gap) and gap.min() < 0
-            ):  # a sender's clock ahead of ours, by five minutes at most, over midnight
-                ahead = gap < 0
-                aligned[ahead] = np.right_shift(maps[ahead], (-gap[ahead]).view(np.uint64))
-            return aligned
+                maps = stacked(self._rows.login_maps(), _MAP_DTYPE).array
+            return aligned(maps, cells.last_day, self.today)
 
         return self._once(("aligned", logins), read)
 
-    def _users(self) -> _Cells:
+    def _users(self) -> Cells:
         if self._cells is None:
-            self._cells = _Cells(self._rows.users)
+            self._cells = Cells(self._rows.users)
         return self._cells
 
+    def at_close(self) -> Portfolio:
+        """The same accounts without today so far, as the close of D saw them; itself where D is today.
+
+        But for a user who comes back today after two months: what he did before has left his map.
+        """
+        if self.today == self.as_of:
+            return self
+        closed = Portfolio(self._rows, replace(self.moment, today=self.as_of))
+        closed._cells = self._users()
+        closed._common = self._common
+        return closed
+
+    def once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
+        """What ``read`` gives, worked out once for this portfolio under a key that is nobody else's."""
+        return self._once(key, read)
+
+    def put(self, key: tuple[Any, ...], value: Any) -> None:
+        """What :meth:`once` gives from now on."""
+        self._counts[key] = value
+
     def _once(self, key: tuple[Any, ...], read: Callable[[], T]) -> T:
-        if key not in self._counts:
-            self._counts[key] = read()
-        counted: T = self._counts[key]
+        common = key[0] in _WHATEVER_THE_DAY or (key[0] in _BY_WINDOW and key[2] <= self.as_of)
+        kept = self._common if common else self._counts
+        if key not in kept:
+            kept[key] = read()
+        counted: T = kept[key]
         return counted
-
-
-class _Cells:
-    """The users' cells of all accounts in a row, and where each account's begin."""
-
-    def __init__(self, blobs: Sequence[bytes | bytearray]) -> None:
-        self.array: NDArray[Any] = np.frombuffer(b"".join(blobs), dtype=CELL_DTYPE)
-        self.sizes = np.fromiter(map(len, blobs), dtype=np.int64, count=len(blobs)) // CELL_DTYPE.itemsize
-        starts = np.cumsum(self.sizes) - self.sizes
-        self._peopled = self.sizes > 0
-        self._starts = starts[self._peopled]
-        self.last_day: NDArray[np.int32] = self.array["last_day"]
-        self.flags: NDArray[np.uint32] = self.array["flags"]
-
-    def per_account(self, counts: NDArray[Any]) -> IntArray:
-        """Sums of one number per user, for each account."""
-        totals = np.zeros(len(self.sizes), dtype=np.int64)
-        if len(self._starts):
-            totals[self._peopled] = np.add.reduceat(counts, self._starts, dtype=np.int64)
-        return totals
-
-
-def _day_matrix(blobs: Sequence[bytes | bytearray | memoryview]) -> NDArray[Any]:
-    """n rows of KEPT_DAYS counts; uint16 unless some account needed more."""
-    narrow = 2 * KEPT_DAYS
-    if set(map(len, blobs)) <= {narrow}:
-        return np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), KEPT_DAYS)
-    rows = [np.frombuffer(blob, dtype="<u2" if len(blob) == narrow else "<u4") for blob in blobs]
-    return np.stack(rows).astype(np.uint32)

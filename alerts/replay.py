@@ -18,13 +18,15 @@ from typing import Any, Literal
 import numpy as np
 
 from alerts.alert import Alert, AlertStatus, Reason, Severity, Verdict
+from alerts.health.memory import HealthMemory
 from alerts.lifecycle import Finding, Occasion, Subject, Terms, transition
 from alerts.metrics.readings import Readings
+from alerts.model import Model
 from alerts.past import Past, Stretch
 from alerts.rules.rule import Judgement, Rule
 from alerts.values import BoolArray
 from consumers.days import EPOCH, Calendar
-from consumers.history import read_history
+from consumers.history import History, read_history
 from consumers.pipeline import Totals
 
 _TRUE = int(Verdict.TRUE)  # as an integer: numpy takes ten times as long to see through an enum
@@ -61,15 +63,23 @@ class LedgerLine:
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay read and found; filled in as it goes on. ``opened`` and ``resolved`` count by rule."""
+    """What a replay read and found; filled in as it goes on. ``opened`` and ``resolved`` count by rule.
+
+    ``known_since`` has each account's first event's day, or the first day judged if that is later.
+    """
 
     totals: Totals = field(default_factory=Totals)
-    accounts: int = 0
+    known_since: dict[str, int] = field(default_factory=dict)
     first_day: int | None = None
     last_day: int | None = None
     days: int = 0  # closed so far
     opened: Counter[str] = field(default_factory=Counter)
     resolved: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts were known at the end."""
+        return len(self.known_since)
 
 
 def replay(
@@ -82,6 +92,7 @@ def replay(
     now_us: int | None = None,
     is_internal: Callable[[str], bool] | None = None,
     summary: Summary | None = None,
+    model: Model | None = None,
 ) -> Iterator[LedgerLine]:
     """The ledger of ``bodies``, one event each: sorted by day, account, rule and event (docs/events.md, docs/rules.md).
 
@@ -89,17 +100,44 @@ def replay(
     the first, though metrics see all earlier events. Events more than five minutes after ``now_us`` are
     rejected as in the future, None takes any. Rejected and repeated events are counted in ``summary``.
     """
-    summary = Summary() if summary is None else summary
     history = read_history(bodies, calendar, now_us=now_us, is_internal=is_internal)
+    yield from ledger(history, rules, calendar, first, until, summary=summary, model=model)
+
+
+def ledger(
+    history: History,
+    rules: Sequence[Rule],
+    calendar: Calendar,
+    first: int | None = None,
+    until: int | None = None,
+    *,
+    summary: Summary | None = None,
+    with_metrics: bool = True,
+    model: Model | None = None,
+) -> Iterator[LedgerLine]:
+    """As :func:`replay`, of a history that was read already; rules need ids of their own, and may be of several files.
+
+    Lines are without metrics if nobody asks for them. Health remembers: where a rule reads it, the days before the
+    first are closed too, and judged by no rule.
+    """
+    summary = Summary() if summary is None else summary
     summary.totals = history.totals
     span = history.span
     if span is None:
         return
     summary.first_day = span[0] if first is None else max(first, span[0])
     summary.last_day = span[1] if until is None else until
-    judge = _Judge(rules, calendar)
-    for stretch in Past(history, calendar).stretches(summary.first_day, summary.last_day):
-        summary.accounts = stretch.accounts
+    judge = _Judge(rules, calendar, with_metrics)
+    memory = HealthMemory() if any(map(_reads_health, rules)) else None
+    begin = summary.first_day if memory is None else span[0]
+    for whole in Past(history, calendar, model).stretches(begin, summary.last_day):
+        if memory is not None:
+            memory.close(whole.portfolio, whole.closes)
+        stretch = whole.since(summary.first_day)
+        account_ids = stretch.portfolio.account_ids
+        for day, rows in stretch.closes:  # new accounts come last
+            for row in range(rows.start + len(summary.known_since), rows.stop):
+                summary.known_since[account_ids[row]] = day
         for _, lines in judge.closes(stretch):
             for line in lines:
                 (summary.opened if line.event == "opened" else summary.resolved)[line.rule] += 1
@@ -107,15 +145,21 @@ def replay(
             summary.days += 1
 
 
+def _reads_health(rule: Rule) -> bool:
+    return any(name.startswith("health.") for name in rule.metrics)
+
+
 class _Judge:
     """The rules and their alerts, moved from one day's close to the next."""
 
-    def __init__(self, rules: Sequence[Rule], calendar: Calendar) -> None:
+    def __init__(self, rules: Sequence[Rule], calendar: Calendar, with_metrics: bool) -> None:
         self._calendar = calendar
-        self._cases = [_Case(rule) for rule in rules]
+        self._cases = [_Case(rule, with_metrics) for rule in rules]
 
     def closes(self, stretch: Stretch) -> Iterator[tuple[int, list[LedgerLine]]]:
         """Each day of the stretch, with what fired and what resolved as it closed, in order."""
+        if not stretch.closes:
+            return
         readings = Readings(stretch.portfolio)
         for case in self._cases:
             case.read(readings)
@@ -131,6 +175,7 @@ class _Case:
     """One rule, and the newest episode of each account that it ever concerned, by the account's place."""
 
     rule: Rule
+    with_metrics: bool
     terms: Terms = field(init=False)
     alerts: dict[int, Alert] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
@@ -195,5 +240,7 @@ class _Case:
         )
 
     def _metrics(self, row: int) -> dict[str, Any]:
+        if not self.with_metrics:
+            return {}
         floors = self.rule.floors
         return {name: self.readings.plain(name, row, floors.get(name)) for name in self.rule.metrics}

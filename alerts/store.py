@@ -7,13 +7,15 @@ again, and no judgement of an older reading can overwrite a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from alerts.account_rows import MedianChange
 from alerts.alert import Alert, Move
 from alerts.delivery import Delivery
+from alerts.health.state import Records
 from alerts.portfolio import AccountRows
 from consumers.errors import StorageError
 
@@ -108,6 +110,15 @@ class AlertTransaction(Protocol):
     def judge(self, judged: Judged) -> None:
         """Write down that accounts were evaluated, and their risk levels."""
 
+    def keep_health(self, account_nos: Sequence[int], records: Records, day: int) -> None:
+        """Write what the close of ``day`` left of the health of these accounts, which are of the batch and in order."""
+
+    def median_change(self) -> MedianChange | None:
+        """What :meth:`keep_median` kept last; None before the first time."""
+
+    def keep_median(self, median: MedianChange) -> None:
+        """Keep the portfolio's median change of a day that closed, in place of the one before."""
+
     def touch(self, account_nos: Iterable[int]) -> None:
         """Mark accounts to be judged, whatever their partitions are up to."""
 
@@ -152,6 +163,15 @@ class AlertStore(Protocol):
 
     def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
+
+    def families(self) -> Mapping[str, int]:
+        """The first day of each family of events over the portfolio, read in the same way."""
+
+    def median_change(self) -> MedianChange | None:
+        """The portfolio's median change of the newest close, read in the same way; None before the first."""
+
+    def login_pages(self, size: int) -> Iterator[AccountRows]:
+        """All accounts in pages of up to ``size``, by number, held by nobody: profiles, daily logins and attributes."""
 
     def transaction(self) -> AbstractContextManager[AlertTransaction]:
         """Begin: committed at the end, rolled back on any error."""

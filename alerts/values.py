@@ -42,6 +42,7 @@ class Kind(StrEnum):
     RATIO = "ratio"  # a fraction, -0.25
     COUNT = "count"  # an integer
     DAYS = "days"  # an integer number of days
+    POINTS = "points"  # a score from 0 to 100, to the hundredth
     FLAG = "flag"  # true or false: numerator 1 or 0
     TEXT = "text"  # one of some words
     MONEY = "money"  # cents in the numerator, 100 in the denominator
@@ -75,6 +76,8 @@ class Metric:
 
     ``compute(portfolio, floor)`` gets the volume floor that a rule asked for, or None for ``default_floor``;
     metrics without a floor ignore it. ``reads`` are the event families whose absence makes the value unknown.
+    ``counts`` names the two parts whose change the metric is, later one first, where both are counts of events over
+    windows of one length: those that ``significant()`` can test.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Metric:
     default_floor: int | None = None
     words: tuple[str, ...] = ()  # the possible values of a TEXT metric; empty: free text
     reads: tuple[str, ...] = ()
+    counts: tuple[str, str] | None = None
 
 
 def plain(metric: Metric, values: Values, index: int) -> Any:

@@ -80,7 +80,7 @@ class Book:
             rules={rule.id: _card(rule) for rule in configuration.rules},
             public_url=settings.public_url,
         )
-        return Page(configuration, Rulebook(configuration.rules, announcer), channels)
+        return Page(configuration, Rulebook(configuration.rules, announcer, configuration.model), channels)
 
 
 def _shortcut(settings: Settings, configuration: Configuration) -> list[Target]:

@@ -11,8 +11,10 @@ from alerts.alert import AlertStatus
 from alerts.delivery import DeliveryStatus
 from app.database import dead_letters, idempotency, journal
 from app.database.engine import Database
+from app.database.health import prune_health
 from app.database.tables import alert, delivery, position
 from app.settings import Settings
+from consumers.days import DAY_US
 
 _AT_ONCE = 2_000
 _ALERTS_AT_ONCE = 200  # each takes its history with it, evidence and all
@@ -43,6 +45,11 @@ def tidy(database: Database, settings: Settings, now: int, judged_at: int) -> di
         ),
         "deliveries": lambda connection: _prune_deliveries(connection, before(settings.retention_deliveries)),
         "alerts": lambda connection: _prune_alerts(connection, audited_since),
+        "health_history": lambda connection: prune_health(
+            connection,
+            before_day=(judged_at - settings.retention_activity // timedelta(microseconds=1)) // DAY_US,
+            limit=_AT_ONCE,
+        ),
         "idempotency": lambda connection: idempotency.prune(connection, now=now, limit=_AT_ONCE),
     }
     return {name: _in_turns(database, one) for name, one in work.items()}

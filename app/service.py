@@ -40,6 +40,9 @@ ROLES = {
     **{role: frozenset({role}) for role in ("api", "consumer", "scheduler", "notifier")},
 }
 EVALUATE_S = 0.25  # how soon marks that another process left are seen; those of this one ring
+# Accounts that are touched all the time are judged so often, or half of the time where that takes longer: what there is
+# to do in between is intake, which would wait for it.
+GATHER_S = 0.05
 DRAIN_S = 5.0  # after the web server's own, of the ten seconds that an orderly end may take
 SILENT_S = 30.0  # a loop that has not turned for so long is reported as not ready
 TIDY_S = 3_600.0
@@ -88,7 +91,10 @@ class Service:
             turned=self._turn,
         )
         self._parts = self._probes()
-        self._remarks: dict[str, Probe] = {"partitions": self._stopped_partitions}
+        self._remarks: dict[str, Probe] = {
+            "partitions": self._stopped_partitions,
+            "sources": self._silent_sources,
+        }
         self.app = create_app(
             self.house.services(
                 intake=self.house.intake(self._journal_bell.ring),
@@ -174,8 +180,11 @@ class Service:
         while not self._stop.is_set():
             self._judge.wait(EVALUATE_S)
             self._judge.clear()
+            began = time.monotonic()
             try:
                 self._judge_all()
+                took = time.monotonic() - began
+                self._stop.wait(max(GATHER_S - took, min(took, EVALUATE_S)))
             except Exception as error:  # as above
                 self._complain("evaluator", error)
                 self._stop.wait(1.0)
@@ -263,7 +272,17 @@ class Service:
                 open_ones = incidents.going_on(connection)
         except StorageError:
             return None
-        return "; ".join(f"{each.subject} stopped: {each.kind}" for each in open_ones[:20]) or None
+        stopped = [each for each in open_ones if each.kind != incidents.STALE_SOURCE]
+        return "; ".join(f"{each.subject} stopped: {each.kind}" for each in stopped[:20]) or None
+
+    def _silent_sources(self) -> str | None:
+        """Whose silence holds alerts up: no process can mend that."""
+        try:
+            with self.house.database.read() as connection:
+                silent = incidents.silences(connection)
+        except StorageError:
+            return None
+        return "; ".join(each.detail.splitlines()[0] for each in silent[:20]) or None
 
     def _silence(self, name: str) -> str | None:
         turned = self._turned.get(name)

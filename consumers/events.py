@@ -400,7 +400,7 @@ FAMILY: dict[type[Envelope], str | None] = {
     IntegrationConnected: "integrations",
     IntegrationSynced: "integrations",
     IntegrationDisconnected: "integrations",
-    MilestoneReached: None,
+    MilestoneReached: "milestones",
     TouchpointLogged: None,
     SubscriptionChanged: "subscriptions",
 }

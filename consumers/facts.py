@@ -6,8 +6,10 @@ the same state (METRICS section 1); :func:`derive` reads the whole set and says 
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -16,6 +18,7 @@ import msgspec
 
 from consumers.champions import Champions
 from consumers.days import DAY_US, Calendar
+from consumers.moments import Moments, Person, Record
 from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, NEVER
 
 ATTRIBUTES = (
@@ -33,6 +36,8 @@ ATTRIBUTES = (
 )
 TOUCHES = ("", "high", "low", "tech")
 CADENCES = ("", "daily", "weekly", "monthly")
+RATINGS = ("", "red", "yellow", "green")
+FIRST_VALUE = "first_value"  # the milestone that counts, unless the account names another
 
 # Fixed-size numbers that the sweep reads; days are NEVER where the thing has not happened.
 PROFILE_FIELDS = [
@@ -54,9 +59,36 @@ PROFILE_FIELDS = [
     ("touch", "<i2"),
     ("cadence", "<i2"),
     ("churned", "<i2"),
-    ("told", "<i2"),  # bit 0: seats, bit 1: a subscription
+    ("told", "<i2"),  # bits of TOLD
+    ("escalations_open", "<i4"),
+    ("escalation_oldest_day", "<i4"),  # of those that are open
+    ("sentiment_day", "<i4"),  # of the newest rating
+    ("first_value_day", "<i4"),  # on which the milestone that counts was first reached
+    ("value_start_day", "<i4"),  # from which the way there is counted
+    ("core_own", "<i4"),  # entries in the account's own list of core features; -1: it has none
+    ("sentiment", "<i2"),  # in RATINGS
+    ("sentiment_previous", "<i2"),  # the rating before the newest, whatever it was
+    ("sponsors", "<i2"),  # current contacts who are economic buyers
+    ("sponsors_mapped", "<i2"),  # of them with a user id
 ]
-PROFILE = struct.Struct("<qq" + "i" * 11 + "h" * 6)
+PROFILE = struct.Struct("<qq" + "i" * 11 + "h" * 6 + "i" * 6 + "h" * 4)
+TOLD = {  # what was ever heard of the account, by the first word of the event's type
+    "seats": 1,
+    "subscription": 2,
+    "milestone": 4,
+    "contact": 8,
+    "champion": 8,
+    "qbr": 16,
+    "escalation": 32,
+    "integration": 64,
+    "sentiment": 128,
+    "touchpoint": 256,
+    "ticket": 512,  # within the kept days
+    "survey": 1024,  # the same
+}
+_MOST = 2**15 - 1  # people
+NO_INSTANT = 2**63  # later than any
+_numbers = operator.attrgetter(*(name for name, _ in PROFILE_FIELDS))
 
 
 @dataclass(slots=True)
@@ -82,10 +114,20 @@ class Profile:
     cadence: int = 0
     churned: int = 0
     told: int = 0
+    escalations_open: int = 0
+    escalation_oldest_day: int = NEVER
+    sentiment_day: int = NEVER
+    first_value_day: int = NEVER
+    value_start_day: int = NEVER
+    core_own: int = -1
+    sentiment: int = 0
+    sentiment_previous: int = 0
+    sponsors: int = 0
+    sponsors_mapped: int = 0
 
     def blob(self) -> bytes:
         """As stored."""
-        return PROFILE.pack(*(getattr(self, name) for name, _ in PROFILE_FIELDS))
+        return PROFILE.pack(*_numbers(self))
 
     @classmethod
     def load(cls, blob: bytes) -> Profile:
@@ -112,6 +154,9 @@ class State:
     attributes: dict[str, str]
     currency: str
     marks: dict[str, int]  # user id → flags of its cell
+    moments: list[Record] = field(default_factory=list)
+    people: list[Person] = field(default_factory=list)  # more moments, whose values are users' slots
+    core: tuple[str, ...] | None = None  # its own core features, each once; None: it has no such list
     details: dict[str, Any] = field(
         default_factory=dict
     )  # for evidence: names of champions, QBRs, subscriptions
@@ -124,21 +169,23 @@ _PASSING = frozenset(
         "ticket.closed",
         "survey.answered",
         "touchpoint.logged",
-        "integration.synced",
     }
 )
-_PER_FIELD = {"account.updated": "", "user.updated": "user_id"}
+_PER_FIELD = frozenset({"account.updated", "user.updated"})
+_NEWEST = frozenset({"integration.synced", "touchpoint.logged"})  # the newest is state
+# When a champion left, and what segment an account was in when, is history, not state.
+_HISTORY = frozenset({"deactivated", "size", "channel", "tier", "use_case", "lifecycle"})
 
 
 def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
-    """The union of two sets of facts, in order; of superseded fields of ``*.updated`` only the newest is kept, of what
-    passes only the kept days before the newest fact.
-
-    But for ``deactivated``: when a champion left is history, not state.
+    """The union of two sets of facts, in order; of superseded fields of ``*.updated`` only the newest is kept, but for
+    those whose history counts; of syncs the newest of each integration, of what passes only the kept days before the
+    newest fact, and the newest touchpoint.
     """
     by_key = {_place(fact): fact for fact in known}
     for fact in new:
-        by_key.setdefault(_place(fact), fact)
+        if fact.data or fact.kind not in _PER_FIELD:  # what says nothing is no fact
+            by_key.setdefault(_place(fact), fact)
     kept: list[Fact] = []
     seen: set[tuple[str, str, str]] = set()
     oldest = max((at for at, *_ in by_key), default=0) - KEPT_DAYS * DAY_US
@@ -151,11 +198,16 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
                 if (fact.kind, fact.user_id, name) not in seen
             }
             # A departure keeps its day, also when it is told again every night or taken back later.
-            seen.update((fact.kind, fact.user_id, name) for name in fresh if name != "deactivated")
+            seen.update((fact.kind, fact.user_id, name) for name in fresh if name not in _HISTORY)
             if not fresh:
                 continue
             if len(fresh) < len(fact.data):
                 fact = msgspec.structs.replace(fact, data=fresh)
+        elif fact.kind in _NEWEST:
+            subject = (fact.kind, "", fact.data.get("integration", ""))
+            if subject in seen and (fact.kind not in _PASSING or fact.at <= oldest):
+                continue
+            seen.add(subject)
         elif fact.kind in _PASSING and fact.at <= oldest:
             continue
         kept.append(fact)
@@ -169,62 +221,160 @@ def _place(fact: Fact) -> tuple[int, str, str, str]:
 
 
 def derive(facts: Sequence[Fact], calendar: Calendar) -> State:
-    """What is in effect after all of ``facts``, in their order (docs/metrics.md sections 1, 2.3, 2.7 to 2.9)."""
-    profile = Profile()
-    fields: dict[str, Any] = {}
-    seats = _Seats()
-    champions = Champions()
-    qbrs: dict[str, Fact] = {}
-    subscriptions: dict[str, dict[str, Any]] = {}
+    """What is in effect after all of ``facts``, in their order (docs/metrics.md sections 1, 2.3, 2.6 to 2.11, 3.3)."""
+    story = Story(calendar)
     for fact in facts:
+        story.fold(fact)
+    state = story.state()
+    state.details.update(story.details())
+    return state
+
+
+class Story:
+    """Folds facts, given in their order; at any time it can say what is in effect."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._profile = Profile()
+        self._fields: dict[str, Any] = {}
+        self._seats = _Seats()
+        self._champions = Champions()
+        self._moments = Moments()
+        self._milestones: dict[str, int] = {}
+        self._subscriptions: dict[str, dict[str, Any]] = {}
+
+    def fold(self, fact: Fact) -> None:
+        """Take in the next fact."""
+        calendar, profile = self._calendar, self._profile
+        day = calendar.day_of_us(fact.at)
+        profile.told |= TOLD.get(fact.kind.partition(".")[0], 0)
         match fact.kind:
             case "account.updated":
-                fields.update(fact.data)
+                self._fields.update(fact.data)
             case "seats.changed":
-                seats.change(fact, calendar.day_of_us(fact.at))
+                self._seats.change(fact, day)
             case "subscription.changed":
-                subscriptions.setdefault(fact.data.get("subscription_id", "default"), {}).update(fact.data)
-                _money(profile, subscriptions)
-            case "qbr.scheduled" | "qbr.held" | "qbr.cancelled":
-                if fact.kind == "qbr.held":
-                    profile.qbr_held_day = max(profile.qbr_held_day, calendar.day_of_us(fact.at))
-                qbrs[fact.data["qbr_id"]] = fact
-            case "contact.updated" | "champion.changed" | "user.updated":
-                champions.fold(fact.kind, fact.user_id, fact.data, calendar.day_of_us(fact.at))
+                self._subscriptions.setdefault(fact.data.get("subscription_id", "default"), {}).update(
+                    fact.data
+                )
+                _money(profile, self._subscriptions)
+            case "qbr.scheduled":
+                self._moments.book(fact.data["qbr_id"], calendar.parse_day(fact.data["scheduled_for"]))
+            case "contact.updated":
+                self._champions.fold(fact.kind, fact.user_id, fact.data, day)
+                self._moments.fold(fact.kind, fact.data, day)
+            case "champion.changed" | "user.updated":
+                self._champions.fold(fact.kind, fact.user_id, fact.data, day)
+            case "sentiment.rated":
+                profile.sentiment_previous = profile.sentiment
+                profile.sentiment, profile.sentiment_day = RATINGS.index(fact.data["rating"]), day
+            case "milestone.reached":
+                name = fact.data["milestone"]
+                self._milestones[name] = min(day, self._milestones.get(name, day))
             case _:
-                pass
-    profile.seats, profile.seats_first_day, profile.seats_increase_day = (
-        seats.total,
-        seats.first_day,
-        seats.increase_day,
-    )
-    profile.told |= 1 if seats.held else 0
-    profile.renewal_day = _renewal_day(fields, subscriptions, calendar)
-    booked = [
-        calendar.parse_day(fact.data["scheduled_for"])
-        for fact in qbrs.values()
-        if fact.kind == "qbr.scheduled"
+                self._moments.fold(fact.kind, fact.data, day)
+
+    def state(self) -> State:
+        """What is in effect now, without the details."""
+        profile, seats, champions, moments = copy(self._profile), self._seats, self._champions, self._moments
+        fields, subscriptions = self._fields, self._subscriptions
+        profile.seats, profile.seats_first_day, profile.seats_increase_day = (
+            seats.total,
+            seats.first_day,
+            seats.increase_day,
+        )
+        profile.renewal_day = _renewal_day(fields, subscriptions, self._calendar)
+        _settle_moments(profile, moments)
+        core = _settle_fields(profile, fields, self._milestones, self._calendar)
+        profile.champion, profile.champions = champions.state()
+        profile.champion_change_day = champions.change_day
+        marks = dict.fromkeys(champions.deactivated, DEACTIVATED)
+        for user_id in champions.current_users():
+            marks[user_id] = marks.get(user_id, 0) | CHAMPION
+        return State(
+            profile=profile,
+            attributes={name: str(fields[name]) for name in ATTRIBUTES if name in fields},
+            currency=_currency(subscriptions),
+            marks=marks,
+            moments=moments.records(),
+            people=moments.people(),
+            core=core,
+        )
+
+    def details(self) -> dict[str, Any]:
+        """Names of champions, QBRs and subscriptions, for evidence."""
+        return {
+            "champions": self._champions.describe(),
+            "seats": dict(self._seats.held),
+            **self._moments.describe(),
+        }
+
+
+class Telling:
+    """One account's facts as they come, day after day, and what they say: as :func:`derive` of :func:`merge_facts`.
+
+    Facts that come in their order are folded onto what was folded before. All are folded anew when some come late, or
+    when one of what passes has passed: what it leaves behind would otherwise stay.
+    """
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._story = Story(calendar)
+        self._facts: list[Fact] = []
+        self._oldest_passing = NO_INSTANT
+
+    def tell(self, new: Sequence[Fact]) -> State:
+        """What is in effect with these, which may be in any order."""
+        coming = sorted(new, key=_place)
+        follows = not self._facts or _place(self._facts[-1]) < _place(coming[0])
+        passing = [fact.at for fact in coming if fact.kind in _PASSING]
+        oldest = min([self._oldest_passing, *passing])
+        newest = max(coming[-1].at, self._facts[-1].at if self._facts else coming[-1].at)
+        if follows and oldest > newest - KEPT_DAYS * DAY_US:
+            self._facts += coming
+        else:
+            self._facts = merge_facts(self._facts, coming)
+            oldest = min((fact.at for fact in self._facts if fact.kind in _PASSING), default=NO_INSTANT)
+            self._story, coming = Story(self._calendar), self._facts
+        self._oldest_passing = oldest
+        for fact in coming:
+            self._story.fold(fact)
+        return self._story.state()
+
+
+def _settle_moments(profile: Profile, moments: Moments) -> None:
+    """What the profile says of QBRs, escalations and sponsors."""
+    before = [
+        day for day in moments.booked.values() if profile.renewal_day == NEVER or day <= profile.renewal_day
     ]
-    before = [day for day in booked if profile.renewal_day == NEVER or day <= profile.renewal_day]
     profile.qbr_booked_day = max(before, default=NEVER)
+    profile.qbr_held_day = max((day for day, _ in moments.held), default=NEVER)
+    profile.escalations_open = len(moments.escalations.open)
+    profile.escalation_oldest_day = min(moments.escalations.open.values(), default=NEVER)
+    sponsors, mapped = moments.sponsors()
+    profile.sponsors, profile.sponsors_mapped = min(sponsors, _MOST), min(mapped, _MOST)
+
+
+def _settle_fields(
+    profile: Profile, fields: dict[str, Any], milestones: dict[str, int], calendar: Calendar
+) -> tuple[str, ...] | None:
+    """What the profile says of the account's own fields. Returns its own core features.
+
+    A list of none is how somebody takes the account's own list back, since a null says nothing.
+    """
     profile.term_months = fields.get("term_months", -1)
     profile.notice_days = fields.get("notice_days", -1)
     profile.touch = TOUCHES.index(fields.get("touch", ""))
     profile.cadence = CADENCES.index(fields.get("usage_cadence", ""))
     if fields.get("lifecycle") == "churned":
         profile.churned = 1
-    profile.champion, profile.champions = champions.state()
-    profile.champion_change_day = champions.change_day
-    marks = dict.fromkeys(champions.deactivated, DEACTIVATED)
-    for user_id in champions.current_users():
-        marks[user_id] = marks.get(user_id, 0) | CHAMPION
-    return State(
-        profile=profile,
-        attributes={name: str(fields[name]) for name in ATTRIBUTES if name in fields},
-        currency=_currency(subscriptions),
-        marks=marks,
-        details={"champions": champions.describe(), "seats": dict(seats.held)},
-    )
+    profile.first_value_day = milestones.get(fields.get("success_milestone", FIRST_VALUE), NEVER)
+    start = fields.get("onboarding_completed_on", fields.get("contract_start"))
+    if start is not None:
+        profile.value_start_day = calendar.parse_day(start)
+    core = tuple(dict.fromkeys(fields.get("core_features", ()))) or None
+    profile.core_own = -1 if core is None else len(core)
+    return core
 
 
 @dataclass(slots=True)
@@ -254,7 +404,6 @@ def _money(profile: Profile, subscriptions: dict[str, dict[str, Any]]) -> None:
     if told:
         profile.churned = int(total == 0 and (profile.mrr_cents > 0 or bool(profile.churned)))
         profile.mrr_cents = total
-    profile.told |= 2
 
 
 def _currency(subscriptions: dict[str, dict[str, Any]]) -> str:

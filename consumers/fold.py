@@ -75,14 +75,20 @@ def _fold_other(delta: Delta, event: FeatureUsed | SessionEnded | StateEvent, da
     activity = delta.activity
     if isinstance(event, FeatureUsed | SessionEnded):
         activity.first_day = min(activity.first_day, day)
+        activity.others.add(day)
     if isinstance(event, FeatureUsed):
         activity.saw(event.user_id, day, 0)
         activity.used(event.user_id, event.data.feature, day)
     elif isinstance(event, SessionEnded):
         activity.saw(event.user_id, day, 0)
-        activity.sessions[day] = activity.sessions.get(day, 0) + round(event.data.duration_s * 1000)
+        activity.sessions[day] = activity.sessions.get(day, 0) + whole_milliseconds(event.data.duration_s)
     else:
         delta.facts.append(fact_of(event))
+
+
+def whole_milliseconds(duration_s: float) -> int:
+    """A session's length; of a length between two the even one, as IEEE rounds."""
+    return round(duration_s * 1000)
 
 
 def fact_of(event: StateEvent) -> Fact:

@@ -2,27 +2,27 @@
 
 Events are kept as columns of numbers, some forty bytes each, so that millions fit. Their bodies are kept
 compressed, because of two copies of an event that differ the smaller bytes may have to decide which one
-stands (METRICS section 1). Which feature was used and how long a session took is left out: it moves no metric
-that is replayed.
+stands (METRICS section 1).
 """
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import msgspec
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from consumers.days import LATEST, Calendar, micros
 from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch
 from consumers.events import ACTIVITY, FAMILY, Event, FeatureUsed, SessionEnded, UserLogin
 from consumers.facts import Fact
-from consumers.fold import Delta, fact_of
+from consumers.fold import Delta, fact_of, whole_milliseconds
 from consumers.pipeline import Totals
 from consumers.windows import Activity
 
@@ -32,7 +32,11 @@ _NUMBER = {kind: number for number, kind in enumerate(_TYPES)}
 _IS_ACTIVITY = np.array([kind in ACTIVITY for kind in _TYPES])
 _LOGIN = _NUMBER[UserLogin]
 _FOR_EVER = micros(LATEST) - MAX_AHEAD_US
+_USE = np.dtype([("day", "<i4"), ("user", "<i4"), ("feature", "<i4")])
+_SESSION = np.dtype([("day", "<i4"), ("account", "<i4"), ("milliseconds", "<i8")])
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+_compress = zstandard.ZstdCompressor(level=1).compress  # a third of zlib's time, and smaller
+_decompress = zstandard.ZstdDecompressor().decompress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +46,64 @@ class History:
     totals: Totals
     accounts: Sequence[str]  # all that were named, also by a copy that does not stand
     first_days: Mapping[str, int]
-    _users: Sequence[str]
-    _account_of: NDArray[np.int32]  # of each user
-    _activity: NDArray[np.int64]  # day, user and whether it was a login, packed and sorted
-    _counts: NDArray[np.int64]  # how often
-    _facts: Mapping[int, Sequence[tuple[int, Fact]]]  # day → (account, fact)
+    users: Sequence[str]
+    account_of: NDArray[np.int32]  # of each user
+    activity: NDArray[np.int64]  # day, user and whether it was a login, packed and sorted
+    counts: NDArray[np.int64]  # how often
+    uses: NDArray[Any]  # _USE, each once, sorted
+    features: Sequence[str]
+    sessions: NDArray[Any]  # _SESSION, sorted
+    facts: Mapping[int, Sequence[tuple[int, Fact]]]  # day → (account, fact)
 
     @property
     def span(self) -> tuple[int, int] | None:
         """The first and the newest day with events; None without any."""
-        days = list(self._facts)
-        if len(self._activity):
-            days += [int(self._activity[0]) >> 33, int(self._activity[-1]) >> 33]
+        days = list(self.facts)
+        if len(self.activity):
+            days += [int(self.activity[0]) >> 33, int(self.activity[-1]) >> 33]
         return (min(days), max(days)) if days else None
 
     def days(self) -> Iterator[tuple[int, dict[str, Delta]]]:
         """Each day with events, in order, and what it adds to each account."""
-        found = np.unique(self._activity >> 33, return_index=True, return_counts=True)
+        found = np.unique(self.activity >> 33, return_index=True, return_counts=True)
         bounds = {
             day: (at, at + count) for day, at, count in zip(*(each.tolist() for each in found), strict=True)
         }
-        for day in sorted(bounds.keys() | self._facts.keys()):
+        for day in sorted(bounds.keys() | self.facts.keys()):
             deltas: dict[str, Delta] = {}
             if day in bounds:
                 self._add_activity(deltas, day, *bounds[day])
-            for account, fact in self._facts.get(day, ()):
+                self._add_usage(deltas, day)
+            for account, fact in self.facts.get(day, ()):
                 self._delta(deltas, account).facts.append(fact)
             yield day, deltas
 
     def _add_activity(self, deltas: dict[str, Delta], day: int, start: int, end: int) -> None:
-        packed = self._activity[start:end]
+        packed = self.activity[start:end]
         users = (packed >> 1) & (1 << 32) - 1
-        accounts = self._account_of[users].tolist()
+        accounts = self.account_of[users].tolist()
         for user, account, login, count in zip(
-            users.tolist(), accounts, (packed & 1).tolist(), self._counts[start:end].tolist(), strict=True
+            users.tolist(), accounts, (packed & 1).tolist(), self.counts[start:end].tolist(), strict=True
         ):
             activity = self._delta(deltas, account).activity
             activity.first_day = day
-            activity.saw(self._users[user], day, login)
+            activity.saw(self.users[user], day, login)
             if login:
                 activity.logins[day] = activity.logins.get(day, 0) + count
+            else:
+                activity.others.add(day)
+
+    def _add_usage(self, deltas: dict[str, Delta], day: int) -> None:
+        uses = self.uses[slice(*np.searchsorted(self.uses["day"], (day, day + 1)))]
+        accounts = self.account_of[uses["user"]].tolist()
+        for account, user, feature in zip(
+            accounts, uses["user"].tolist(), uses["feature"].tolist(), strict=True
+        ):
+            features = deltas[self.accounts[account]].activity.features
+            features[self.users[user], self.features[feature]] = [day, 1]
+        sessions = self.sessions[slice(*np.searchsorted(self.sessions["day"], (day, day + 1)))]
+        for _, account, milliseconds in sessions.tolist():
+            deltas[self.accounts[account]].activity.sessions[day] = milliseconds
 
     def _delta(self, deltas: dict[str, Delta], account: int) -> Delta:
         name = self.accounts[account]
@@ -128,6 +150,13 @@ class _Columns:
     users_of: list[dict[str, int]] = field(default_factory=list)  # of each account
     users: list[str] = field(default_factory=list)
     account_of: array[int] = field(default_factory=lambda: array("i"))
+    uses: array[int] = field(
+        default_factory=lambda: array("i")
+    )  # which events were uses, and of which feature
+    features: dict[str, int] = field(default_factory=dict)
+    sessions: array[int] = field(
+        default_factory=lambda: array("q")
+    )  # which events were sessions, and their length
     blocks: list[tuple[int, bytes]] = field(default_factory=list)  # (first event, bodies)
 
     def add(self, block: Sequence[bytes], now_us: int) -> None:
@@ -138,15 +167,14 @@ class _Columns:
         kept = [body for index, body in enumerate(block) if index not in refused] if refused else block
         if self.is_internal is not None:
             events, kept = self._outsiders(events, kept)
-        self.blocks.append((len(self.ids), zlib.compress(msgspec.msgpack.encode(kept), 1)))
+        self.blocks.append((len(self.ids), _compress(msgspec.msgpack.encode(kept))))
         ids, prints = hash_batch(events)
         self.ids.extend(ids)
         self.prints.extend(prints)
         self.days.extend([self.calendar.day(event.occurred_at) for event in events])
         self.instants.extend([micros(event.occurred_at) for event in events])
         self.kinds.extend([_NUMBER[type(event)] for event in events])
-        first = len(self.subjects)
-        self.subjects.extend([self._subject(first + index, event) for index, event in enumerate(events)])
+        self.subjects.extend(self._subjects(events))
 
     def history(self) -> History:
         """What stands of all that was added; the columns are given up."""
@@ -170,8 +198,50 @@ class _Columns:
         self.totals.accepted = int(np.count_nonzero(stands))
         account_of = np.frombuffer(self.account_of, dtype=np.int32)
         return History(
-            self.totals, list(self.accounts), first_days, self.users, account_of, activity, counts, facts
+            totals=self.totals,
+            accounts=list(self.accounts),
+            first_days=first_days,
+            users=self.users,
+            account_of=account_of,
+            activity=activity,
+            counts=counts,
+            uses=self._used(stands, days, subjects),
+            features=list(self.features),
+            sessions=self._spent(stands, days, subjects, account_of),
+            facts=facts,
         )
+
+    def _used(
+        self, stands: NDArray[np.bool_], days: NDArray[np.int64], subjects: NDArray[np.int32]
+    ) -> NDArray[Any]:
+        """Who used which feature on which day, each once."""
+        events, features = np.frombuffer(self.uses, dtype=np.int32).reshape(-1, 2).T
+        kept = stands[events]
+        uses = np.empty(np.count_nonzero(kept), dtype=_USE)
+        uses["day"], uses["user"], uses["feature"] = (
+            days[events[kept]],
+            subjects[events[kept]],
+            features[kept],
+        )
+        uses = uses[np.lexsort((uses["feature"], uses["user"], uses["day"]))]
+        return uses[np.append(True, uses[1:] != uses[:-1])] if len(uses) else uses
+
+    def _spent(
+        self,
+        stands: NDArray[np.bool_],
+        days: NDArray[np.int64],
+        subjects: NDArray[np.int32],
+        account_of: NDArray[np.int32],
+    ) -> NDArray[Any]:
+        """How long all sessions of an account took that ended on a day."""
+        events, milliseconds = np.frombuffer(self.sessions, dtype=np.int64).reshape(-1, 2).T
+        kept = stands[events]
+        packed = days[events[kept]] << 32 | account_of[subjects[events[kept]]]
+        found, place = np.unique(packed, return_inverse=True)
+        sessions = np.zeros(len(found), dtype=_SESSION)
+        sessions["day"], sessions["account"] = found >> 32, found & (1 << 32) - 1
+        np.add.at(sessions["milliseconds"], place, milliseconds[kept])
+        return sessions
 
     def _outsiders(self, events: list[Event], bodies: Sequence[bytes]) -> tuple[list[Event], list[bytes]]:
         """Without the activity of internal users, who are counted and then forgotten."""
@@ -184,20 +254,32 @@ class _Columns:
         self.totals.internal += len(events) - len(kept)
         return [event for event, _ in kept], [body for _, body in kept]
 
-    def _subject(self, index: int, event: Event) -> int:
-        account = self.accounts.get(event.account_id)
-        if account is None:
-            account = self.accounts[event.account_id] = len(self.accounts)
-            self.users_of.append({})
-        if not isinstance(event, UserLogin | FeatureUsed | SessionEnded):
-            self.facts[index] = fact_of(event)
-            return account
-        users = self.users_of[account]
-        user = users.get(event.user_id)
-        if user is None:
-            user = users[event.user_id] = len(self.users)
-            self.users.append(event.user_id)
-            self.account_of.append(account)
+    def _subjects(self, events: Sequence[Event]) -> list[int]:
+        """The user of each event, or of a fact its account; what more it says is put aside."""
+        accounts, users_of = self.accounts, self.users_of
+        subjects: list[int] = []
+        for index, event in enumerate(events, len(self.subjects)):
+            account = accounts.get(event.account_id)
+            if account is None:
+                account = accounts[event.account_id] = len(accounts)
+                users_of.append({})
+            if isinstance(event, FeatureUsed):
+                name = event.data.feature
+                self.uses.extend((index, self.features.setdefault(name, len(self.features))))
+            elif isinstance(event, SessionEnded):
+                self.sessions.extend((index, whole_milliseconds(event.data.duration_s)))
+            elif not isinstance(event, UserLogin):
+                self.facts[index] = fact_of(event)
+                subjects.append(account)
+                continue
+            user = users_of[account].get(event.user_id)
+            subjects.append(self._new_user(account, event.user_id) if user is None else user)
+        return subjects
+
+    def _new_user(self, account: int, user_id: str) -> int:
+        user = self.users_of[account][user_id] = len(self.users)
+        self.users.append(user_id)
+        self.account_of.append(account)
         return user
 
     def _stands(self) -> NDArray[np.bool_]:
@@ -206,10 +288,11 @@ class _Columns:
         instants = np.frombuffer(self.instants, dtype=np.int64)
         prints = np.frombuffer(self.prints, dtype=np.uint32)
         stands = np.ones(len(ids), dtype=np.bool_)
-        _, event_of, copies_of = np.unique(ids, return_inverse=True, return_counts=True)
-        copies = np.flatnonzero(copies_of[event_of] > 1)
-        if not len(copies):
+        ordered = np.sort(ids)
+        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(repeated):
             return stands
+        copies = np.flatnonzero(np.isin(ids, repeated))
         copies = copies[np.lexsort((prints[copies], instants[copies], ids[copies]))]
         heads = np.append(True, ids[copies][1:] != ids[copies][:-1])
         group = np.cumsum(heads) - 1
@@ -233,7 +316,7 @@ class _Columns:
         found: dict[int, bytes] = {}
         for first, packed in self.blocks:
             some = numbers[slice(*np.searchsorted(numbers, (first, first + _BLOCK)))]
-            block = _unpack(zlib.decompress(packed)) if len(some) else []
+            block = _unpack(_decompress(packed)) if len(some) else []
             # A block of which events were refused is shorter; what lies behind it is the next one's.
             found.update(
                 (index, block[index - first]) for index in some.tolist() if index - first < len(block)

@@ -19,7 +19,7 @@ from consumers.topics import LogUnavailable, Topics
 Answer = TypeVar("Answer")
 OLDEST, END = -2, -1
 """Kafka's own numbers for a time before all records and one after them."""
-EVENTS_KEPT_DAYS = 420  # every window looks back 416 days at most, and may have to be rebuilt from the log
+ACTIVITY_KEPT_DAYS = 420  # every window looks back 416 days at most, and may have to be rebuilt from the log
 DEAD_LETTERS_KEPT_DAYS = 30
 _LARGEST_DEAD_LETTER = 4 * 1024 * 1024  # a record as large as a broker takes, and where it came from
 _PATIENCE_MS = 10_000
@@ -80,11 +80,10 @@ class TopicKeeper:
             return []
         options: dict[str, dict[str, Any]] = {}
         for name in wanted:
-            events = name != topics.dead_letters
             options[name] = {
-                "num_partitions": partitions if events else 1,
+                "num_partitions": partitions if name != topics.dead_letters else 1,
                 "replication_factor": replication,
-                "configs": _EVENTS if events else _DEAD_LETTERS,
+                "configs": self._configs(topics, name),
             }
         if replication > 2:
             for each in options.values():
@@ -98,6 +97,11 @@ class TopicKeeper:
                 raise LogUnavailable(f"topic {each['name']} cannot be made: {said}\n{_ASK}")
         self._ask(lambda: self._client.wait_for_topics(wanted, timeout_ms=_PATIENCE_MS))
         return wanted
+
+    def _configs(self, topics: Topics, name: str) -> dict[str, str]:
+        if name == topics.dead_letters:
+            return _DEAD_LETTERS
+        return _ACTIVITY if name in topics.activity else _STATE
 
     def offsets(self, partitions: Sequence[str], at: int) -> Mapping[str, int]:
         """The offset of the first record at or after ``at``, epoch milliseconds; OLDEST and END are the ends.
@@ -132,7 +136,9 @@ def keeping_topics(connection: Mapping[str, Any]) -> Iterator[TopicKeeper]:
 
 
 _ASK = "see: bellwether doctor"
-_EVENTS = {"retention.ms": str(EVENTS_KEPT_DAYS * _DAY_MS)}
+_ACTIVITY = {"retention.ms": str(ACTIVITY_KEPT_DAYS * _DAY_MS)}
+# Who pays how much for how many seats holds until somebody says otherwise, be it years ago; such events are few.
+_STATE = {"retention.ms": "-1"}
 _DEAD_LETTERS = {
     "retention.ms": str(DEAD_LETTERS_KEPT_DAYS * _DAY_MS),
     "max.message.bytes": str(_LARGEST_DEAD_LETTER),

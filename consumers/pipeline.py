@@ -21,6 +21,7 @@ from consumers.decode import decode_batch, hash_batch
 from consumers.dedup import SeenIds, Segment
 from consumers.errors import DeadLettersUnwritable, LostPosition
 from consumers.events import ACTIVITY, Event
+from consumers.feeds import Feed, brought, together
 from consumers.fold import Folded, fold
 from consumers.source import Chunk
 from consumers.state import AccountState, merge_states
@@ -95,6 +96,7 @@ class _Read:
     prints: npt.NDArray[np.uint32]
     rejected: list[Rejected]
     internal: int
+    feeds: list[Feed]
 
 
 class _LaneMadeAnew(Exception):
@@ -152,6 +154,7 @@ class Pipeline:
 
     def _read(self, chunk: Chunk, now: int) -> _Read:
         events, rejections = decode_batch(chunk.bodies, now)
+        feeds = brought(chunk, events, {index for index, _ in rejections}, self._calendar)
         internal = 0
         is_internal = self._internal()
         if is_internal is not None:
@@ -169,6 +172,7 @@ class Pipeline:
             prints=np.frombuffer(contents, dtype=np.uint32),
             rejected=[Rejected(chunk.offsets[index], why, chunk.bodies[index]) for index, why in rejections],
             internal=internal,
+            feeds=feeds,
         )
 
     def _put_aside(self, reads: Sequence[_Read]) -> dict[str, DeadLettersUnwritable]:
@@ -201,22 +205,23 @@ class Pipeline:
     def _commit(self, reads: Sequence[_Read], origin: str, now: int) -> Totals:
         totals = Totals()
         with self._store.transaction() as transaction:
+            transaction.advance([read.chunk for read in reads], origin, now)
             for read in reads:
-                transaction.advance(read.chunk, origin, now)
                 totals.internal += read.internal
                 if read.rejected:
                     totals.rejected.update(each.rejection.reason for each in read.rejected)
                     transaction.reject(read.chunk, origin, read.rejected)
             lanes = _lanes(reads)
-            for lane in lanes:
-                self._catch_up(transaction, lane)
+            if lanes:
+                self._catch_up(transaction, lanes)
             fresh = {lane: self._sift(lane, reads, totals) for lane in lanes}
-            numbers: dict[str, int] = {}
+            numbers: Mapping[str, int] = {}
             if any(len(ids) for ids, _ in fresh.values()):
                 newest = self._apply(transaction, reads)
                 segments = {lane: Segment(newest, *new) for lane, new in fresh.items() if len(new[0])}
-                for lane, segment in segments.items():
-                    numbers[lane] = transaction.remember(lane, segment, newest - KEPT_DAYS)
+                numbers = transaction.remember(segments, newest - KEPT_DAYS)
+            # These rows are everybody's: last, so that others wait for no more than the commit.
+            transaction.feed(together(feed for read in reads for feed in read.feeds))
             transaction.count(totals.counters())
         for lane, number in numbers.items():  # not before it is kept
             seen, _ = self._seen[lane]
@@ -257,13 +262,13 @@ class Pipeline:
                 after = _learn(seen, after, segments)
         self._seen[lane] = (seen, after)
 
-    def _catch_up(self, transaction: WindowTransaction, lane: str) -> None:
+    def _catch_up(self, transaction: WindowTransaction, lanes: Sequence[str]) -> None:
         """What other processes have added since."""
-        seen, after = self._seen[lane]
-        segments = transaction.segments(lane, after)
-        if segments is None:
-            raise _LaneMadeAnew(lane)
-        self._seen[lane] = (seen, _learn(seen, after, segments))
+        for lane, segments in transaction.since({lane: self._seen[lane][1] for lane in lanes}).items():
+            if segments is None:
+                raise _LaneMadeAnew(lane)
+            seen, after = self._seen[lane]
+            self._seen[lane] = (seen, _learn(seen, after, segments))
 
     def _apply(self, transaction: WindowTransaction, reads: Sequence[_Read]) -> int:
         """Fold what was read into its accounts. Returns the newest day among it."""
@@ -271,12 +276,14 @@ class Pipeline:
         known = transaction.load(list(folded.deltas))
         transaction.save(merged(folded, known, self._calendar))
         transaction.fed(folded.first_days)
-        for read in reads:
-            if read.events:
-                accounts = (
-                    folded.deltas if len(reads) == 1 else {event.account_id: None for event in read.events}
+        transaction.touch(
+            {
+                read.chunk.partition: (
+                    folded.deltas if len(reads) == 1 else {event.account_id for event in read.events}
                 )
-                transaction.touch(list(accounts), read.chunk.partition)
+                for read in reads
+            }
+        )
         return folded.newest_day
 
 

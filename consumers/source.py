@@ -23,7 +23,8 @@ class Chunk:
     has one entry per body; offsets may have holes (compaction, blank lines), positions may not go back. ``end`` is the
     position after the newest record the source knows of, None if it cannot tell. ``log`` says in which log the offsets
     count: a topic that was made anew has another. ``lost`` is how many offsets after ``start`` are gone for good.
-    ``damaged`` says which of them cannot be read, and why.
+    ``damaged`` says which of them cannot be read, and why. ``sender`` is who sent all of it; where several did,
+    ``senders`` has one entry per body.
     ``resumes`` says that the reader found a stored position: if there is none now, it may not begin one.
     """
 
@@ -38,6 +39,7 @@ class Chunk:
     lost: int = 0
     damaged: str = ""
     resumes: bool = False
+    senders: Sequence[str] = ()
 
     @property
     def behind(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from consumers.decode import Rejection
 from consumers.dedup import Segment
+from consumers.feeds import Feed
 from consumers.source import Chunk, Position
 from consumers.state import AccountState
 
@@ -29,26 +30,26 @@ class Rejected:
 class WindowTransaction(Protocol):
     """One batch's work; all of it is kept or none."""
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
-        """Compare-and-set the partition's position from ``chunk.start`` to ``chunk.next``, or begin it there.
+    def advance(self, chunks: Sequence[Chunk], origin: str, now: int) -> None:
+        """Compare-and-set each partition's position from its chunk's ``start`` to its ``next``, or begin it there.
 
         ``now`` is the moment of judgement, at which a chunk that is not behind has read the partition to its end.
         Raises LostPosition, also where a chunk that resumes finds no position any more. What the log lost before the
         first record, and what is damaged, becomes an incident.
         """
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
-        """Segments of ``lane`` numbered above ``after``, oldest first: what other processes have seen since.
+    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+        """Of each lane the segments numbered above the one given, oldest first: what other processes have seen since.
 
         Small segments are merged: a merged one has the number of the newest batch in it, so the first may hold ids
-        again that were known at ``after``. None if ``after`` is not 0 and the batch of that number is in no segment
-        any more: the lane was made anew.
+        again that were known. None if that number is not 0 and the batch with it is in no segment any more: the lane
+        was made anew.
         """
 
-    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
-        """Store what a batch brought, dropping segments whose newest day is before ``expired_before``.
+    def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
+        """Store what a batch brought to each lane, dropping segments whose newest day is before ``expired_before``.
 
-        Returns its number, which is higher than all before. Small segments before it are merged with it.
+        Returns each one's number, higher than all before in its lane. Small segments before it are merged with it.
         """
 
     def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
@@ -60,8 +61,11 @@ class WindowTransaction(Protocol):
     def fed(self, first_days: Mapping[str, int]) -> None:
         """Lower the first day of each family of events to the one given, if that is earlier."""
 
-    def touch(self, account_ids: Sequence[str], partition: str) -> None:
-        """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
+    def feed(self, brought: Sequence[Feed]) -> None:
+        """Keep what sources brought, together with what they had brought before; each family of each source once."""
+
+    def touch(self, accounts: Mapping[str, Collection[str]]) -> None:
+        """Mark accounts as touched by a partition, the key, to be judged once it has caught up."""
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records as dead letters, each once per partition, log and offset."""
@@ -89,7 +93,7 @@ class WindowStore(Protocol):
         """Close the incidents of that kind."""
 
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
-        """As :meth:`WindowTransaction.segments`, but only the first of them, and holding nothing: empty at the end."""
+        """Of one lane, as :meth:`WindowTransaction.since`; only the first, and holding nothing: empty at the end."""
 
     def transaction(self) -> AbstractContextManager[WindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""

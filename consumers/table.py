@@ -45,7 +45,7 @@ class CsvSource(FileSource):
         self._header = -1
         if first:
             head = first[0].bodies[0].removeprefix(_BOM).decode("utf-8", "replace")
-            self._delimiter = max(_DELIMITERS, key=head.count)
+            self._delimiter = delimiter_of(head)
             self._names = [name.strip().removeprefix("data.") for name in _cells(head, self._delimiter) or ()]
             self._header = first[0].offsets[0]
             missing = [name for name in _NEEDED if name not in self._names]
@@ -81,9 +81,16 @@ def event_of(line: bytes, names: Sequence[str], delimiter: str = ",") -> bytes:
     if cells is None or len(cells) != len(names):
         return line
     told = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
-    kinds = _kinds(told.get("type", ""))
-    data = {name: _value(cell, kinds.get(name, str)) for name, cell in told.items() if name not in _ENVELOPE}
+    kinds = kinds_of(told.get("type", ""))
+    data = {
+        name: value_of(cell, kinds.get(name, str)) for name, cell in told.items() if name not in _ENVELOPE
+    }
     return json.dumps({**{name: told[name] for name in _ENVELOPE if name in told}, "data": data}).encode()
+
+
+def delimiter_of(head: str) -> str:
+    """What stands between the names of a first line: a comma, a semicolon or a tab."""
+    return max(_DELIMITERS, key=head.count)
 
 
 def _cells(line: str, delimiter: str) -> Sequence[str] | None:
@@ -94,18 +101,17 @@ def _cells(line: str, delimiter: str) -> Sequence[str] | None:
 
 
 @functools.cache
-def _kinds_of(name: str) -> Mapping[str, Any]:
+def kinds_of(name: str) -> Mapping[str, Any]:
+    """The fields of an event type's ``data`` with their types, as ``consumers.events`` has them; none of no type."""
+    if name not in TYPES:
+        return {}
     specs = {spec.encode_name: spec for spec in fields(TYPES[name])}
     if "data" not in specs:
         return {}
     return {spec.encode_name: spec.type for spec in fields(specs["data"].type)}
 
 
-def _kinds(name: str) -> Mapping[str, Any]:
-    return _kinds_of(name) if name in TYPES else {}
-
-
-def _value(cell: str, kind: Any) -> Any:
+def value_of(cell: str, kind: Any) -> Any:
     """A cell is text where text fits; else a number, true or false, JSON, or a list with semicolons."""
     for value in _readings(cell):
         try:

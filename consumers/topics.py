@@ -16,8 +16,14 @@ from consumers.events import Event
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "logins": ("user.login", "session.ended"),
     "seats": ("seats.changed",),
-    "features": ("feature.used", "integration.connected", "integration.synced", "integration.disconnected"),
-    "accounts": ("account.updated", "user.updated", "milestone.reached"),
+    "features": ("feature.used", "integration.synced"),
+    "accounts": (
+        "account.updated",
+        "user.updated",
+        "milestone.reached",
+        "integration.connected",
+        "integration.disconnected",
+    ),
     "relationships": (
         "contact.updated",
         "champion.changed",
@@ -54,6 +60,11 @@ class Topics:
     def events(self) -> tuple[str, ...]:
         """The six that carry events."""
         return tuple(f"{self.prefix}{topic}" for topic in _TYPES)
+
+    @property
+    def activity(self) -> tuple[str, ...]:
+        """Those of what happens all day long; the others carry state, which is kept for ever."""
+        return tuple(f"{self.prefix}{topic}" for topic in ("logins", "features"))
 
     @property
     def dead_letters(self) -> str:

@@ -12,6 +12,14 @@ de-duplication protects; so any order of arrival gives the same windows.
     or is counted back from a last activity day, so 64 days of bits answer all of them.
 ``login_maps``
     For the same users the same kind of map, of logins alone; apart, since a sweep does not need it.
+``active_days``
+    A ring of bits, one for each day on which anybody was active (:mod:`consumers.active_days`).
+``moments``
+    What happened on which day, as facts say (:mod:`consumers.moments`).
+``features``, ``sessions``
+    Which features were used on which days, and how long sessions were (:mod:`consumers.usage`).
+``ledger``
+    How the account's revenue went and which segments it was in, as facts say (:mod:`consumers.ledger`).
 ``profile``
     What facts say (:mod:`consumers.facts`), as fixed-size numbers, so that a sweep reads it without decoding.
 
@@ -31,6 +39,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+WINDOWS_LAYOUT = 2
+"""The number of this layout; windows of another one are made anew (:mod:`consumers.layout`) before they are read."""
 
 KEPT_DAYS = 416  # 400 days of retention (METRICS section 1) and some for today and late clocks
 MAP_DAYS = 64
@@ -55,7 +66,7 @@ def union(last_a: int, map_a: int, last_b: int, map_b: int) -> int:
 
 @dataclass(slots=True)
 class Activity:
-    """What one batch adds to one account's windows: logins per day, and each user's days."""
+    """What one batch adds to one account's windows: logins per day, each user's days, features and sessions."""
 
     logins: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     users: dict[str, list[int]] = field(default_factory=dict)  # user id → [last_day, login_map, active_map]
@@ -63,6 +74,7 @@ class Activity:
         default_factory=dict
     )  # (user, feature) → [last_day, map]
     sessions: dict[int, int] = field(default_factory=dict)  # day → milliseconds
+    others: set[int] = field(default_factory=set)  # days of activity that was no login
     first_day: int = 2**31 - 1  # the earliest day of all of it
 
     def saw(self, user_id: str, day: int, login: int) -> None:

@@ -1,5 +1,6 @@
 """The shipped rules and the ledger of a replay, told a second time: three-valued logic and the hold, spelt out.
 
+RULES need no more than ``recount.py`` and are quick; ALL_RULES are all that ship, which only Opinions can answer.
 Also a program: ``python -m tests.recount_rules FILE`` prints the ledger of an NDJSON file, plain or .gz.
 """
 
@@ -13,7 +14,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tests.recount import NONE, OK, Recount, View
+from tests.recount import NONE, OK, UNKNOWN, Reading, Recount, View
+from tests.recount_framework import METRICS as FRAMEWORK
+from tests.recount_framework import FrameworkRecount
+from tests.recount_health import WEIGHTS, HealthRecount
+from tests.unit.test_health_closing import GONE, OneAccount
 
 # A condition is a function from readings to (what it says, what it would say if what does not exist were unknown).
 Verdict = tuple[bool | None, bool | None]
@@ -132,13 +137,93 @@ READS: dict[str, tuple[str, ...]] = {
 }
 
 
+_at_risk = compare("renewal.days_to", lambda days: days <= 90)
+_red = compare("sentiment.rating", lambda word: word == "red")
+
+ALL_RULES: dict[str, tuple[str, Any]] = RULES | {
+    "sponsor-absent": ("medium", compare("sponsor.days_since_login", lambda days: days >= 60)),
+    "adoption-narrow": ("medium", compare("features.breadth", lambda ratio: ratio <= Fraction(20, 100))),
+    "feature-abandoned": ("medium", compare("features.abandoned_count", lambda count: count >= 1)),
+    "escalation-before-renewal": (
+        "high",
+        both(compare("escalations.open", lambda count: count >= 1), _at_risk),
+    ),
+    "sentiment-red": ("high", _red),
+    "sentiment-crashed": (
+        "critical",
+        both(_red, compare("sentiment.previous", lambda word: word == "green")),
+    ),
+    "sentiment-overdue": ("info", compare("sentiment.overdue", lambda overdue: overdue)),
+    "first-value-late": ("medium", compare("ttfv.days", lambda days: days > 60)),
+    "integration-lost": ("low", compare("integrations.lost", lambda count: count >= 1)),
+    "health-red": ("critical", compare("health.band", lambda word: word == "red")),
+    "health-yellow-4w": (
+        "medium",
+        both(
+            compare("health.band", lambda word: word == "yellow"),
+            compare("health.days_in_band", lambda days: days >= 28),
+        ),
+    ),
+    "renewal-at-risk": (
+        "high",
+        both(_at_risk, compare("health.band", lambda word: word in ("yellow", "red"))),
+    ),
+}
+
+READS |= {
+    "sponsor-absent": ("sponsor.days_since_login",),
+    "adoption-narrow": ("features.breadth",),
+    "feature-abandoned": ("features.abandoned_count",),
+    "escalation-before-renewal": ("escalations.open", "renewal.days_to"),
+    "sentiment-red": ("sentiment.rating",),
+    "sentiment-crashed": ("sentiment.rating", "sentiment.previous"),
+    "sentiment-overdue": ("sentiment.overdue",),
+    "first-value-late": ("ttfv.days",),
+    "integration-lost": ("integrations.lost",),
+    "health-red": ("health.band",),
+    "health-yellow-4w": ("health.band", "health.days_in_band"),
+    "renewal-at-risk": ("renewal.days_to", "health.band"),
+}
+
+
+class Opinions(Recount):
+    """All that the shipped rules read at a close: each metric as the recount of its family has it."""
+
+    def __init__(self, lines: list[bytes], zone: str = "UTC", core: tuple[str, ...] = ()) -> None:
+        super().__init__(lines, zone)
+        self.framework = FrameworkRecount(lines, zone, core)
+        self.health = HealthRecount(lines, zone, core)
+        self.closed: dict[str, tuple[OneAccount, int]] = {}  # each with the next day to close
+
+    def metrics(self, account_id: str, as_of: int, today: int, stale: frozenset[str] = frozenset()) -> View:
+        view = super().metrics(account_id, as_of, today, stale)
+        framework = self.framework.view(account_id, as_of, today, stale)
+        view.read.update({name: framework[name] for name in FRAMEWORK if not name.startswith("logins")})
+        band, days = self.band(account_id, as_of)
+        view.read.update({"health.band": band, "health.days_in_band": days})
+        return view
+
+    def band(self, account_id: str, day: int) -> tuple[Reading, Reading]:
+        """The band and the days in it, after all closes since the account is known."""
+        one, coming = self.closed.get(account_id, (OneAccount(), self.accounts[account_id].born))
+        for each in range(coming, day + 1):
+            found = self.health.account(account_id, each, each).components()
+            inputs = {name: GONE if points is None else points for name, (points, _) in found.items()}
+            one.close(each, inputs, WEIGHTS, 70, 40)
+        self.closed[account_id] = (one, day + 1)
+        if one.band == "unknown" or one.since is None:
+            return (None, UNKNOWN), (None, UNKNOWN)
+        return (one.band, OK), (day - one.since, OK)
+
+
 def number(value: Any) -> Any:
     """A value as the ledger writes it."""
     return float(value) if isinstance(value, Fraction) else value
 
 
 def ledger(recount: Recount, first: int | None = None, until: int | None = None) -> list[dict[str, Any]]:
-    """What the shipped rules say at each day's close."""
+    """What the shipped rules say at each day's close: ALL_RULES in the eyes of Opinions, else RULES."""
+    rules = ALL_RULES if isinstance(recount, Opinions) else RULES
     begin = min(recount.days) if first is None else max(first, min(recount.days))
     end = max(recount.days) if until is None else until
     lines: list[dict[str, Any]] = []
@@ -150,7 +235,7 @@ def ledger(recount: Recount, first: int | None = None, until: int | None = None)
                 continue
             metrics = recount.metrics(account_id, day, day)
             churned = recount.churned(account_id, day)
-            for rule, (severity, condition) in RULES.items():
+            for rule, (severity, condition) in rules.items():
                 move = judged(open_, (account_id, rule), condition(metrics), churned)
                 if move is None:
                     continue
@@ -178,5 +263,5 @@ def read_lines(path: Path) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    for entry in ledger(Recount(read_lines(Path(sys.argv[1])))):
+    for entry in ledger(Opinions(read_lines(Path(sys.argv[1])))):
         print(json.dumps(entry, ensure_ascii=False))

@@ -18,7 +18,7 @@ from tests.recount import Account, Recount
 RING = 416  # days in the ring of daily counts
 MAP = 64  # days in a user's map
 NEVER = -(2**31)
-_PROFILE = struct.Struct("<qq" + "i" * 11 + "h" * 6)
+_PROFILE = struct.Struct("<qq" + "i" * 11 + "h" * 6 + "i" * 6 + "h" * 4)
 _CELL = struct.Struct("<iIQ")
 _DEACTIVATED, _CHAMPION = 1, 2
 _READ = """

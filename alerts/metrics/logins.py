@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from alerts.metrics.per_business_day import LEAST_ACCOUNTS, change, days_of, medians
 from alerts.metrics.standing import LOGINS, never_active, seen_since, standing, whole
 from alerts.portfolio import Portfolio
-from alerts.values import BoolArray, IntArray, StatusArray, Values
+from alerts.values import BoolArray, IntArray, Status, StatusArray, Values
 
 FLOOR = 20  # fewer logins than these in the baseline make a ratio of noise
 
@@ -102,6 +103,50 @@ def per_active_user_change_28d(portfolio: Portfolio, floor: int | None) -> Value
         },
         windows=_both_windows(portfolio),
     )
+
+
+def change_28d_adjusted(portfolio: Portfolio, floor: int | None) -> Values:
+    """Change in logins per business day, less the portfolio's own (METRICS 2.1).
+
+    ``(current / its business days) / (previous / its business days) - 1``, less the median of the same over all
+    accounts of which it is ``ok`` at the floor of the metric, at the close of D; from 20 such accounts, with fewer
+    nothing is taken off. Windows and statuses as the change has them. Business days are those of
+    ``account.country``, else of the configured ``country``: public holidays as they are observed, and the weekends
+    there; Monday to Friday where no country is named, or none that has a calendar. The median of an even number is
+    the mean of the middle two. Until the close of D has worked it out, that of the close before counts.
+    """
+    current, previous, days = _current(portfolio), _previous(portfolio), days_of(portfolio)
+    raw = change(current, previous, days)
+    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK
+    usual = np.zeros((4, portfolio.size), dtype=np.int64)
+    for median, mine in medians(portfolio, raw, ok):
+        counts = median.accounts >= LEAST_ACCOUNTS
+        top, bottom = (median.numerator, median.denominator) if counts else (0, 1)
+        usual[:, mine] = np.array([[top], [bottom], [median.accounts], [median.day]])
+    return Values(
+        raw[0] * usual[1] - usual[0] * raw[1],
+        raw[1] * usual[1],
+        _status(portfolio, 55, low=_under(previous, floor, FLOOR)),
+        parts={
+            "current": current,
+            "previous": previous,
+            "business_days_current": days[0],
+            "business_days_previous": days[1],
+            "median_numerator": usual[0],
+            "median_denominator": usual[1],
+            "median_accounts": usual[2],
+            "median_day": usual[3],
+        },
+        windows=_both_windows(portfolio),
+    )
+
+
+def comparable(portfolio: Portfolio) -> tuple[IntArray, IntArray]:
+    """The changes per business day that the portfolio's median is taken of: numerators and denominators."""
+    previous = _previous(portfolio)
+    top, bottom = change(_current(portfolio), previous, days_of(portfolio))
+    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK
+    return top[ok], bottom[ok]
 
 
 def drawdown_180d(portfolio: Portfolio, floor: int | None) -> Values:

@@ -34,6 +34,11 @@ SEATS = ("seats",)
 CONTACTS = ("contacts",)
 QBRS = ("qbrs",)
 SUBSCRIPTIONS = ("subscriptions",)
+FEATURES = ("features",)
+ESCALATIONS = ("escalations",)
+TICKETS = ("tickets",)
+INTEGRATIONS = ("integrations",)
+MILESTONES = ("milestones",)
 
 
 def standing(

@@ -19,42 +19,45 @@ statement and read by later ones. What can happen between a consumer C, evaluato
 - A person resolves an alert and marks the account while E judges it: the person waits for E's commit, or E passes by.
 """
 
+# ruff: noqa: S608 - names and conditions in these texts are ours; values never are in them
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, select
 
 from alerts.alert import AlertStatus
 from alerts.portfolio import AccountRows
 from alerts.risk import RiskLevel
 from alerts.store import AccountCard, Batch, Standing
+from app.database.drivers import Driver, driver_rows
+from app.database.health import read_health
 from app.database.tables import account, account_window, alert, position, touched
 
 _SLICE = 5_000  # values in one IN list; SQLite takes 32,766
 _AHEAD_US = 3_600_000_000  # of the patience with a partition
 
 OPEN = alert.c.status != AlertStatus.RESOLVED
-_SETTLED = and_(
-    alert.c.status == AlertStatus.FIRING,
-    alert.c.false_since.is_(None),
-    alert.c.unknown_since_day.is_(None),
-    alert.c.check_at.is_(None),
-)
-_STANDING = (
-    alert.c.id,
-    alert.c.account_no,
-    alert.c.rule,
-    alert.c.episode,
-    alert.c.severity,
-    (alert.c.status == AlertStatus.FIRING).label("firing"),
-    _SETTLED.label("settled"),
-    alert.c.dismissed,
-)
+# The accounts that wait: a partition that marked them is behind and on its way. Positions first: they are few, and
+# mostly none is.
+HELD = """
+SELECT t.account_no FROM position AS p CROSS JOIN touched AS t
+WHERE p.behind AND p.updated_at BETWEEN ? AND ? AND t.partition = p.partition
+"""
+MARKED = f"SELECT account_no FROM touched WHERE account_no NOT IN ({HELD})"
+RINGING = f"SELECT account_no FROM alert WHERE account_no NOT IN ({HELD}) AND check_at <= ?"
+# PostgreSQL: of accounts that nobody holds; the others are passed by.
+_TAKE = "SELECT no FROM account WHERE no IN ({}) ORDER BY no LIMIT ? FOR NO KEY UPDATE SKIP LOCKED"
+_STANDING = f"""
+SELECT id, account_no, rule, episode, severity, status = '{AlertStatus.FIRING}',
+  status = '{AlertStatus.FIRING}' AND false_since IS NULL AND unknown_since_day IS NULL AND check_at IS NULL, dismissed
+FROM alert WHERE (status <> '{AlertStatus.RESOLVED}' OR dismissed OR resolved_at > ?)
+"""
 _WINDOWS = (account_window.c.profile, account_window.c.days, account_window.c.users)
-_CARD = tuple(account.c[each.name] for each in fields(AccountCard) if each.name != "account_no")
+_CARD = tuple(each.name for each in fields(AccountCard) if each.name != "account_no")
+_NEVER_US = 1 << 62  # an instant that nothing is later than
 
 
 class AccountBatches:
@@ -62,34 +65,31 @@ class AccountBatches:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._locks = connection.dialect.name != "sqlite"
+        self._driver = Driver(connection)
+        self._locks = not self._driver.sqlite
         self._locked: set[int] = set()
 
     # --- taking
 
     def marked(self, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` marked accounts that need not wait; their marks are cleared."""
-        held = held_partitions(self._connection, progress_since)
-        marks = select(touched.c.account_no).distinct().where(*not_held(touched.c.account_no, held))
-        nos = self._take(marks, touched.c.account_no, limit, progress_since)
+        nos = self._take(MARKED, (), limit, progress_since)
         batch = self._batch(nos, cooling_since)
-        for these in among(touched.c.account_no, nos):
-            self._connection.execute(delete(touched).where(these))
+        if nos:
+            these, values = self._driver.among("account_no", nos)
+            self._driver.run(f"DELETE FROM touched WHERE {these}", *values)
         return replace(batch, marked=batch.rows.nos)
 
     def ringing(self, now: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
         """Up to ``limit`` accounts of alerts whose ``check_at`` has come; that of resolved ones is cleared."""
-        held = held_partitions(self._connection, progress_since)
-        due = (
-            select(alert.c.account_no)
-            .distinct()
-            .where(alert.c.check_at <= now, *not_held(alert.c.account_no, held))
-        )
-        nos = self._take(due, alert.c.account_no, limit, progress_since)
+        nos = self._take(RINGING, (now,), limit, progress_since)
         batch = self._batch(nos, cooling_since)
-        for these in among(alert.c.account_no, nos):
-            rung = update(alert).where(alert.c.check_at <= now, ~OPEN, these)
-            self._connection.execute(rung.values(check_at=None))
+        if nos:
+            these, values = self._driver.among("account_no", nos)
+            rung = (
+                f"UPDATE alert SET check_at = NULL WHERE check_at <= ? AND status = '{AlertStatus.RESOLVED}'"
+            )
+            self._driver.run(f"{rung} AND {these}", now, *values)
         return batch
 
     def following(self, account_no: int, limit: int, progress_since: int, cooling_since: int | None) -> Batch:
@@ -99,7 +99,8 @@ class AccountBatches:
             held = held_partitions(self._connection, progress_since)
             wanted = select(number, *_WINDOWS).where(number > account_no, *not_held(number, held))
             if not self._locks:
-                return self._as_batch(self._driver_rows(wanted.order_by(number).limit(limit)), cooling_since)
+                rows = driver_rows(self._connection.execute(wanted.order_by(number).limit(limit)))
+                return self._as_batch(rows, cooling_since)
             candidates = select(number).where(number > account_no, *not_held(number, held))
             # Not by IN: the planner would join everything that follows before it sorts and cuts.
             nos = list(self._connection.scalars(candidates.order_by(number).limit(limit)))
@@ -115,98 +116,103 @@ class AccountBatches:
         if not self._locks:
             return
         new = sorted(set(nos) - self._locked)
-        for these in among(account.c.no, new):
-            wanted = select(account.c.no).where(these).order_by(account.c.no)
-            self._connection.execute(wanted.with_for_update(key_share=True))
+        if new:
+            these, values = self._driver.among("no", new)
+            self._driver.rows(f"SELECT no FROM account WHERE {these} ORDER BY no FOR NO KEY UPDATE", *values)
         self._locked.update(new)
 
-    def _take(
-        self, wanted: Select[int], number: ColumnElement[int], limit: int, progress_since: int
-    ) -> Sequence[int]:
+    def _take(self, wanted: str, values: Sequence[Any], limit: int, progress_since: int) -> Sequence[int]:
         """The first accounts of a query; where rows are locked, of those that nobody holds."""
+        first = (*moving(progress_since), *values, limit)
         if not self._locks:
-            return list(self._connection.scalars(wanted.order_by(number).limit(limit)))
-        unlocked = select(account.c.no).where(account.c.no.in_(wanted)).order_by(account.c.no).limit(limit)
-        nos = list(self._connection.scalars(unlocked.with_for_update(key_share=True, skip_locked=True)))
+            distinct = wanted.replace("SELECT", "SELECT DISTINCT", 1)
+            return [row[0] for row in self._driver.rows(f"{distinct} ORDER BY account_no LIMIT ?", *first)]
+        nos = [row[0] for row in self._driver.rows(_TAKE.format(wanted), *first)]
         self._locked.update(nos)
         return self._still_free(nos, progress_since)
 
     def _still_free(self, nos: Sequence[int], progress_since: int) -> Sequence[int]:
         """Those whose marks, which can no longer change, name no partition that is behind."""
-        held = held_partitions(self._connection, progress_since) if nos else ()
-        if not held:
+        if not nos:
             return nos
-        waiting: set[int] = set()
-        for these in among(touched.c.account_no, nos):
-            marks = select(touched.c.account_no).where(these, touched.c.partition.in_(held))
-            waiting.update(self._connection.scalars(marks))
-        return [no for no in nos if no not in waiting]
+        these, values = self._driver.among("t.account_no", nos)
+        waiting = {
+            row[0] for row in self._driver.rows(f"{HELD} AND {these}", *moving(progress_since), *values)
+        }
+        return [no for no in nos if no not in waiting] if waiting else nos
 
     # --- reading
 
     def cards(self, nos: Iterable[int]) -> dict[int, AccountCard]:
         """What messages say of these accounts."""
-        return {row[0]: AccountCard(*row) for row in self._of_accounts((account.c.no, *_CARD), nos)}
+        return {row[0]: AccountCard(*row) for row in self._of_accounts(_CARD, sorted(nos))}
 
     def _batch(self, nos: Sequence[int], cooling_since: int | None) -> Batch:
-        return self._as_batch(self._of_accounts((account.c.no, *_WINDOWS), nos, windows=True), cooling_since)
+        return self._as_batch(self._of_windows(("profile", "days", "users"), nos), cooling_since)
 
     def _as_batch(self, found: Sequence[Sequence[Any]], cooling_since: int | None) -> Batch:
         numbers, profiles, days, users = zip(*found, strict=True) if found else ((),) * 4
         levels, judged = self._how_they_stood(numbers)
 
-        def one(column: ColumnElement[Any], *, windows: bool = False) -> list[Any]:
-            wanted = self._of_accounts((account.c.no, column), numbers, windows=windows)
-            return [row[1] for row in wanted]
+        def one(column: str) -> list[Any]:
+            return [row[1] for row in self._of_accounts((column,), numbers)]
+
+        def blobs(column: str) -> list[bytes]:
+            return [row[1] or b"" for row in self._of_windows((column,), numbers)]
 
         rows = AccountRows(
             nos=numbers,
-            account_ids=_Lazily(lambda: one(account.c.account_id)),
+            account_ids=_Lazily(lambda: one("account_id")),
             profiles=profiles,
             days=days,
             users=users,
-            attributes=lambda name: one(account.c[name]),
-            login_maps=lambda: one(account_window.c.login_maps, windows=True),
+            attributes=lambda name: one(account.c[name].name),
+            login_maps=lambda: blobs("login_maps"),
+            moments=lambda: blobs("moments"),
+            features=lambda: blobs("features"),
+            sessions=lambda: blobs("sessions"),
+            active_days=lambda: blobs("active_days"),
+            health=lambda: read_health(self._connection, numbers),
         )
         return Batch(rows, levels, judged, self._standings(numbers, cooling_since))
 
     def _how_they_stood(self, nos: Sequence[int]) -> tuple[list[str], list[bool]]:
         """Each account's risk level, and whether it was judged before. Only those that say something are read."""
         levels, judged = dict.fromkeys(nos, RiskLevel.LOW.value), dict.fromkeys(nos, True)
-        telling = or_(account.c.risk_level != RiskLevel.LOW, account.c.judged_at.is_(None))
-        for these in among(account.c.no, nos):
-            wanted = select(account.c.no, account.c.risk_level, account.c.judged_at).where(these, telling)
-            for no, level, judged_at in self._driver_rows(wanted):
+        if nos:
+            these, values = self._driver.among("no", nos)
+            telling = f"{these} AND (risk_level <> '{RiskLevel.LOW}' OR judged_at IS NULL)"
+            wanted = f"SELECT no, risk_level, judged_at FROM account WHERE {telling}"
+            for no, level, judged_at in self._driver.rows(wanted, *values):
                 levels[no], judged[no] = level, judged_at is not None
         return list(levels.values()), list(judged.values())
 
     def _standings(self, nos: Sequence[int], cooling_since: int | None) -> list[Standing]:
-        wanted = or_(OPEN, alert.c.dismissed)
-        if cooling_since is not None:
-            wanted = or_(wanted, alert.c.resolved_at > cooling_since)
-        found: list[Standing] = []
-        for these in among(alert.c.account_no, nos):
-            standing = select(*_STANDING).where(these, wanted)
-            ordered = standing.order_by(alert.c.account_no, alert.c.rule, alert.c.episode)
-            found += map(Standing._make, self._driver_rows(ordered))
-        return found
+        if not nos:
+            return []
+        these, values = self._driver.among("account_no", nos)
+        since = _NEVER_US if cooling_since is None else cooling_since
+        ordered = f"{_STANDING} AND {these} ORDER BY account_no, rule, episode"
+        return list(map(Standing._make, self._driver.rows(ordered, since, *values)))
 
-    def _driver_rows(self, wanted: Select[Any]) -> list[tuple[Any, ...]]:
-        """The driver's own tuples: wrapping each row of a sweep would cost as much again as reading it."""
-        result = self._connection.execute(wanted)
-        found = list(result.cursor.fetchall()) if result.cursor is not None else []
-        result.close()
-        return found
+    def _of_accounts(self, columns: Sequence[str], nos: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Numbers and columns of these accounts, in the order of their numbers, as ``nos`` are."""
+        if not nos:
+            return ()
+        these, values = self._driver.among("no", nos)
+        return self._driver.rows(
+            f"SELECT no, {', '.join(columns)} FROM account WHERE {these} ORDER BY no", *values
+        )
 
-    def _of_accounts(
-        self, columns: Sequence[ColumnElement[Any]], nos: Iterable[int], *, windows: bool = False
-    ) -> list[Sequence[Any]]:
-        """Columns of these accounts, in the order of their numbers."""
-        found: list[Sequence[Any]] = []
-        for these in among(account.c.no, sorted(nos)):
-            query = select(*columns).where(these).order_by(account.c.no)
-            found += self._connection.execute(query.join(account_window) if windows else query).all()
-        return found
+    def _of_windows(self, columns: Sequence[str], nos: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """The same of those among them that have windows."""
+        if not nos:
+            return ()
+        these, values = self._driver.among("account_no", nos)
+        wanted = (
+            f"SELECT account_no, {', '.join(columns)} FROM account_window WHERE {these} ORDER BY account_no"
+        )
+        return self._driver.rows(wanted, *values)
 
 
 class _Lazily(Sequence[str]):
@@ -228,14 +234,18 @@ class _Lazily(Sequence[str]):
         return len(self._known())
 
 
+def moving(progress_since: int) -> tuple[int, int]:
+    """Between which instants a partition has moved that is on its way."""
+    return progress_since + 1, progress_since + _AHEAD_US
+
+
 def held_partitions(connection: Connection, progress_since: int) -> Sequence[str]:
     """The partitions that are behind and on their way: what they touched waits.
 
     One that moved in a far future was moved by a process whose clock is wrong: nothing waits until then.
     """
-    moving = position.c.updated_at.between(progress_since + 1, progress_since + _AHEAD_US)
-    behind = and_(position.c.behind, moving)
-    return list(connection.scalars(select(position.c.partition).where(behind)))
+    on_its_way = position.c.updated_at.between(*moving(progress_since))
+    return list(connection.scalars(select(position.c.partition).where(position.c.behind, on_its_way)))
 
 
 def not_held(account_no: ColumnElement[int], held: Collection[str]) -> list[ColumnElement[bool]]:
@@ -244,18 +254,6 @@ def not_held(account_no: ColumnElement[int], held: Collection[str]) -> list[Colu
         return []
     marks = touched.alias()
     return [account_no.not_in(select(marks.c.account_no).where(marks.c.partition.in_(held)))]
-
-
-def among(number: ColumnElement[int], nos: Sequence[int]) -> Iterator[ColumnElement[bool]]:
-    """Conditions, one for each statement, under which ``number`` is one of ``nos``, which are in order.
-
-    A sweep's are mostly all there are from the first to the last, which costs a tenth of naming each.
-    """
-    if nos and nos[-1] - nos[0] + 1 == len(nos):
-        yield number.between(nos[0], nos[-1])
-        return
-    for some in slices(nos):
-        yield number.in_(some)
 
 
 def slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

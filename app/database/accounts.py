@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
+    Select,
+    all_,
     and_,
+    any_,
     bindparam,
     case,
-    false,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
 )
 
+from alerts.health.state import BANDS
+from app.database.health import read_health
+from app.database.portfolio import numbers_in_bands
 from app.database.schedule import last_sweep_at
 from app.database.tables import account, alert
 
 _NO_DAY = 2**31 - 1  # accounts without a renewal sort after those with one
 _SEVERITIES = ("critical", "high", "medium", "low")
-_BAND = "unknown"  # of every account, while no health score is computed
 _FILTERED_BY_NAME_OR_MAIL = (account.c.owner, account.c.owner_email)
 
 
@@ -95,6 +104,7 @@ class Entry:
     evaluated_at: int | None
     open_alerts: int
     sort_value: str | int = ""
+    band: str = BANDS[0]  # in which the last day closed
 
 
 _open_alerts = (
@@ -120,20 +130,23 @@ def page(
     order = (value.desc(), account.c.account_id.desc()) if sort.down else (value, account.c.account_id)
     query = (
         select(account, _open_alerts, value.label("sort_value"))
-        .where(_matching(wanted))
+        .where(_matching(connection, wanted))
         .order_by(*order)
         .limit(limit)
     )
     if after is not None:
         query = query.where(_behind(value, sort.down, after))
     swept_at = last_sweep_at(connection)
-    return [_entry(row, swept_at) for row in connection.execute(query)]
+    return _banded(connection, [_entry(row, swept_at) for row in connection.execute(query)])
 
 
 def find(connection: Connection, account_id: str) -> Entry | None:
     """One account by its id."""
     row = connection.execute(_FIND, {"wanted": account_id}).first()
-    return None if row is None else _entry(row, last_sweep_at(connection))
+    if row is None:
+        return None
+    (entry,) = _banded(connection, [_entry(row, last_sweep_at(connection))])
+    return entry
 
 
 def _entry(row: Row[Any], swept_at: int | None) -> Entry:
@@ -144,20 +157,28 @@ def _entry(row: Row[Any], swept_at: int | None) -> Entry:
     return replace(entry, evaluated_at=swept_at)
 
 
+def _banded(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
+    order = np.argsort([entry.no for entry in entries])
+    nos = [entries[place].no for place in order.tolist()]
+    bands = read_health(connection, nos)["band"]
+    words = dict(zip(nos, (BANDS[band] for band in bands.tolist()), strict=True))
+    return [replace(entry, band=words[entry.no]) for entry in entries]
+
+
 def risk_levels(connection: Connection) -> Mapping[str, int]:
     """How many accounts stand at each risk level."""
     rows = connection.execute(select(account.c.risk_level, func.count()).group_by(account.c.risk_level))
     return {row[0]: int(row[1]) for row in rows}
 
 
-def _matching(wanted: Filter) -> ColumnElement[bool]:
+def _matching(connection: Connection, wanted: Filter) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [true()]
     if wanted.owner is not None:
         conditions.append(or_(*(column == wanted.owner for column in _FILTERED_BY_NAME_OR_MAIL)))
     if wanted.risk_levels:
         conditions.append(account.c.risk_level.in_(wanted.risk_levels))
-    if wanted.bands and _BAND not in wanted.bands:
-        conditions.append(false())
+    if wanted.bands:
+        conditions.append(_in_bands(connection, wanted.bands))
     if wanted.renewal_days is not None:
         conditions.append(account.c.renewal_day.between(*wanted.renewal_days))
     if wanted.text:
@@ -168,6 +189,16 @@ def _matching(wanted: Filter) -> ColumnElement[bool]:
             )
         )
     return and_(*conditions)
+
+
+def _in_bands(connection: Connection, bands: Sequence[str]) -> ColumnElement[bool]:
+    """Numbers as one array, not a parameter each: there may be a hundred thousand."""
+    nos, inside = numbers_in_bands(connection, bands)
+    if connection.dialect.name == "sqlite":
+        listed: Select[Any] = select(literal_column("value")).select_from(func.json_each(json.dumps(nos)))
+        return account.c.no.in_(listed) if inside else account.c.no.not_in(listed)
+    array = literal(nos, ARRAY(BigInteger))
+    return account.c.no == any_(array) if inside else account.c.no != all_(array)
 
 
 def _sort_value(sort: Sort) -> ColumnElement[Any]:

@@ -56,6 +56,7 @@ class Filter:
     rule: Sequence[str] = ()
     severity: Sequence[str] = ()
     owner: str | None = None
+    outcome: Sequence[str] = ()
 
 
 def page(
@@ -123,6 +124,16 @@ def open_counts(connection: Connection) -> Sequence[tuple[str, str, str, int]]:
     return [(row[0], row[1], row[2], int(row[3])) for row in rows]
 
 
+def outcome_counts(connection: Connection, since: int) -> Sequence[tuple[str, str | None, int]]:
+    """How many alerts fired and were closed since that instant, by (rule, outcome)."""
+    rows = connection.execute(
+        select(alert.c.rule, alert.c.outcome, func.count())
+        .where(alert.c.status == "resolved", alert.c.resolved_at >= since, alert.c.fired_at.is_not(None))
+        .group_by(alert.c.rule, alert.c.outcome)
+    )
+    return [(row[0], row[1], int(row[2])) for row in rows]
+
+
 def _matching(wanted: Filter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.status:
@@ -133,6 +144,8 @@ def _matching(wanted: Filter) -> list[ColumnElement[bool]]:
         conditions.append(alert.c.rule.in_(wanted.rule))
     if wanted.severity:
         conditions.append(alert.c.severity.in_(wanted.severity))
+    if wanted.outcome:
+        conditions.append(alert.c.outcome.in_(wanted.outcome))
     if wanted.owner is not None:
         conditions.append(or_(account.c.owner == wanted.owner, account.c.owner_email == wanted.owner))
     return conditions

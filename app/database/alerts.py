@@ -4,6 +4,7 @@ Which accounts are judged, and why no two do so at once, is in :mod:`app.databas
 while its account is locked, by a person too: so nobody waits for somebody who waits for him.
 """
 
+# ruff: noqa: S608 - names and conditions in these texts are ours; values never are in them
 from __future__ import annotations
 
 import contextlib
@@ -12,28 +13,34 @@ from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from alerts.alert import Alert, AlertStatus, Move, Reason, Severity
+from alerts.account_rows import AccountRows, MedianChange
+from alerts.alert import Alert, AlertStatus, Move, Outcome, Reason, Severity
 from alerts.delivery import Delivery, Outbox
+from alerts.health.state import Records
 from alerts.store import AccountCard, AlertMoved, Batch, Judged, Waiting
 from app.database.account_batches import (
+    MARKED,
     OPEN,
+    RINGING,
     AccountBatches,
-    among,
-    held_partitions,
-    not_held,
+    moving,
     slices,
 )
+from app.database.drivers import Driver
 from app.database.engine import Database
+from app.database.health import keep_health
 from app.database.locks import Lock, alone
-from app.database.tables import account, alert, alert_history, family, setting, touched
+from app.database.medians import keep_median, login_pages, read_median
+from app.database.tables import account, alert, alert_history, setting, touched
 from app.database.upsert import inserting
 
 _BASELINE = "baseline_untold"  # the setting that outlives a run killed before its summary
+_WAITING = f"SELECT EXISTS ({MARKED}), EXISTS ({RINGING}), EXISTS (SELECT 1 FROM setting WHERE key = ?)"
 _BY_HAND = ""  # the partition of a mark that no partition made: it never waits
-_WORDS = {"status": AlertStatus, "severity": Severity, "reason": Reason}
+_WORDS = {"status": AlertStatus, "severity": Severity, "reason": Reason, "outcome": Outcome}
 _FIXED = frozenset(
     {"id", "key", "rule", "account_no", "account_id", "label", "episode", "baseline", "evidence"}
 )
@@ -52,12 +59,23 @@ class SqlAlertStore:
     def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
         with self._database.read() as connection:
-            held = held_partitions(connection, self._real_us() - patience_us)
-            due = exists().where(alert.c.check_at <= now, *not_held(alert.c.account_no, held))
-            marked = exists().where(*not_held(touched.c.account_no, held)).select_from(touched)
-            untold = exists().where(setting.c.key == _BASELINE)
-            row = connection.execute(select(marked, due, untold)).one()
+            on_their_way = moving(self._real_us() - patience_us)
+            (row,) = Driver(connection).rows(_WAITING, *on_their_way, *on_their_way, now, _BASELINE)
         return Waiting(*map(bool, row))
+
+    def families(self) -> Mapping[str, int]:
+        """The first day of each family of events over the portfolio."""
+        with self._database.read() as connection:
+            return _families(Driver(connection))
+
+    def median_change(self) -> MedianChange | None:
+        """The portfolio's median change of the newest close; None before the first."""
+        with self._database.read() as connection:
+            return read_median(connection)
+
+    def login_pages(self, size: int) -> Iterator[AccountRows]:
+        """All accounts in pages of up to ``size``, by number: profiles, daily logins and attributes."""
+        return login_pages(self._database, size)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SqlAlertTransaction]:
@@ -78,6 +96,7 @@ class SqlAlertTransaction:
     ) -> None:
         self._connection = connection
         self._accounts = AccountBatches(connection)
+        self._driver = Driver(connection)
         self._outbox = outbox
         self._real_us = real_us
 
@@ -97,8 +116,7 @@ class SqlAlertTransaction:
 
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
-        rows = self._connection.execute(select(family.c.name, family.c.first_day))
-        return {row.name: row.first_day for row in rows}
+        return _families(self._driver)
 
     def cards(self, account_nos: Iterable[int]) -> Mapping[int, AccountCard]:
         """What messages say of these accounts."""
@@ -106,15 +124,27 @@ class SqlAlertTransaction:
 
     def judge(self, judged: Judged) -> None:
         """Write down that accounts were evaluated, and their risk levels."""
-        for these in among(account.c.no, judged.nos):
-            first = func.coalesce(account.c.judged_at, judged.at)
-            evaluated = update(account).where(these)
-            self._connection.execute(evaluated.values(evaluated_at=judged.at, judged_at=first))
+        if judged.nos:
+            these, values = self._driver.among("no", judged.nos)
+            evaluated = "UPDATE account SET evaluated_at = ?, judged_at = COALESCE(judged_at, ?)"
+            self._driver.run(f"{evaluated} WHERE {these}", judged.at, judged.at, *values)
         if judged.risk:
             self._connection.execute(
                 update(account).where(account.c.no == bindparam("of")).values(risk_level=bindparam("level")),
                 [{"of": no, "level": level} for no, level in judged.risk.items()],
             )
+
+    def keep_health(self, account_nos: Sequence[int], records: Records, day: int) -> None:
+        """Write what the close of ``day`` left of the health of these accounts, which are held and in order."""
+        keep_health(self._connection, account_nos, records, day)
+
+    def median_change(self) -> MedianChange | None:
+        """The portfolio's median change of the newest close; None before the first."""
+        return read_median(self._connection)
+
+    def keep_median(self, median: MedianChange) -> None:
+        """Keep that of a day that closed, in place of the one before."""
+        keep_median(self._connection, median)
 
     def touch(self, account_nos: Iterable[int]) -> None:
         """Mark accounts to be judged, whatever their partitions are up to."""
@@ -153,11 +183,10 @@ class SqlAlertTransaction:
     def last_episodes(self, account_nos: Sequence[int]) -> Mapping[str, int]:
         """The number of the newest episode of each key that the accounts ever had."""
         found: dict[str, int] = {}
-        for these in among(alert.c.account_no, account_nos):
-            newest = select(alert.c.key, func.max(alert.c.episode)).where(these)
-            found.update(
-                (key, number) for key, number in self._connection.execute(newest.group_by(alert.c.key))
-            )
+        if account_nos:
+            these, values = self._driver.among("account_no", account_nos)
+            newest = f"SELECT key, max(episode) FROM alert WHERE {these} GROUP BY key"
+            found.update(self._driver.rows(newest, *values))
         return found
 
     def apply(self, moves: Sequence[Move], deliveries: Sequence[Delivery], now: int) -> None:
@@ -211,6 +240,10 @@ class SqlAlertTransaction:
             self._connection.execute(insert(setting).values(key=_BASELINE, value=text))
 
 
+def _families(driver: Driver) -> dict[str, int]:
+    return dict(driver.rows("SELECT name, first_day FROM family"))
+
+
 def _alert(row: Row[Any]) -> Alert:
     values = dict(row._mapping)
     for name, word in _WORDS.items():
@@ -232,6 +265,8 @@ def _history(move: Move, now: int) -> dict[str, Any]:
         alert_then["evidence"] = move.after.evidence
     if move.after.snoozed_until is not None:
         alert_then["snoozed_until"] = move.after.snoozed_until
+    if move.after.outcome is not None and _outcome(move.after) != _outcome(move.before):
+        alert_then["outcome"] = move.after.outcome.value
     return {
         "alert_id": move.after.id,
         "seq": move.after.seq,
@@ -241,6 +276,10 @@ def _history(move: Move, now: int) -> dict[str, Any]:
         "actor": move.actor,
         "detail": _json(alert_then),
     }
+
+
+def _outcome(each: Alert | None) -> tuple[Any, ...] | None:
+    return None if each is None else (each.outcome, each.outcome_at, each.outcome_by, each.outcome_note)
 
 
 def _json(value: Mapping[str, Any]) -> str:

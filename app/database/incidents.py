@@ -1,6 +1,7 @@
-"""What a partition met that a person must know of: events lost to retention, a log that is not the one it was.
+"""What a partition or a source met that a person must know of: events lost to retention, a log that is not the one it
+was, a sender who fell silent.
 
-``gap`` and ``corrupt`` are over when they are written down; the others stay open until the partition goes on.
+``gap`` and ``corrupt`` are over when they are written down; the others stay open until it goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from consumers.source import Chunk
 
 GAP = "gap"
 CORRUPT = "corrupt"
-KINDS = (GAP, "recreated", "truncated", "corrupt", "dead_letters_unwritable")
+STALE_SOURCE = "stale_source"
+"""Its subject is a source, not a partition."""
+KINDS = (GAP, "recreated", "truncated", "corrupt", "dead_letters_unwritable", STALE_SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,13 @@ def going_on(connection: Connection) -> Sequence[Incident]:
     """Those that are open, the oldest first."""
     wanted = select(incident).where(incident.c.closed_at.is_(None)).order_by(incident.c.id)
     return [Incident(**row._mapping) for row in connection.execute(wanted)]
+
+
+def silences(connection: Connection, *, alone_with_them: bool = False) -> Sequence[Incident]:
+    """The open ones of sources. ``alone_with_them``: nobody else opens or closes any before the transaction ends."""
+    if alone_with_them:
+        alone(connection, Lock.INCIDENT)
+    return [each for each in going_on(connection) if each.kind == STALE_SOURCE]
 
 
 def counts(connection: Connection) -> dict[str, int]:

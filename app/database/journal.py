@@ -142,7 +142,8 @@ class JournalSource(SteadySource):
             if not rows:
                 return None
             after = rows[-1].offset + 1 if len(rows) < limit else end(connection)
-        senders = {row.sender for row in rows}
+        senders = [row.sender for row in rows]
+        several = senders.count(senders[0]) < len(senders)
         return Chunk(
             partition=PARTITION,
             start=self._position,
@@ -150,5 +151,6 @@ class JournalSource(SteadySource):
             bodies=[row.body for row in rows],
             offsets=[row.offset for row in rows],
             end=after,
-            sender=senders.pop() if len(senders) == 1 else "",
+            sender="" if several else senders[0],
+            senders=senders if several else (),
         )

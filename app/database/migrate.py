@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, column, inspect, select, table
 
 from app.database.engine import Database
+from app.database.layout import check_layout, renew
 from app.database.locks import Lock, alone
 from app.database.tables import metadata, setting
 from consumers.errors import ConfigurationError
@@ -31,6 +32,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up to ``revision`` in one transaction: all of it or nothing. Raises StorageError.
 
     Of two at once the second waits, and then finds nothing to do. A newer schema that serves this version stays.
+    Then windows of another layout are made anew, some at a time; killed, the next run goes on where this one was.
     """
     from alembic import command
 
@@ -39,6 +41,8 @@ def upgrade(database: Database, revision: str = "head") -> None:
     with database.write() as connection:
         _alone(connection)
         command.upgrade(_config(connection), revision)
+    if revision in {"head", head()}:
+        renew(database)
 
 
 def downgrade(database: Database, revision: str) -> None:
@@ -93,13 +97,13 @@ def revisions() -> list[str]:
 
 
 def check(database: Database) -> None:
-    """Raises ConfigurationError unless the schema is :func:`head`, or a newer one that says it serves this version."""
+    """Raises ConfigurationError unless the schema is :func:`head`, or a newer one that says it serves this version,
+    and the windows have this version's layout."""
     found = current(database)
-    if found == head():
-        return
     if found is None:
         raise ConfigurationError(f"{database.label} has no schema yet\nrun: bellwether db upgrade")
-    if _newer(database, found):
+    if found == head() or _newer(database, found):
+        check_layout(database)
         return
     raise ConfigurationError(
         f"{database.label} has schema {found}, this version works on {head()}\nrun: bellwether db upgrade"

@@ -37,6 +37,8 @@ def page(connection: Connection) -> Sequence[Stored]:
     trouble: dict[str, list[str]] = {}
     since: dict[str, int] = {}
     for each in incidents.going_on(connection):
+        if each.kind == incidents.STALE_SOURCE:
+            continue
         trouble.setdefault(each.subject, []).append(each.kind)
         since.setdefault(each.subject, each.opened_at)
     rows = connection.execute(select(position).order_by(position.c.partition)).all()

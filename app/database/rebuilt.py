@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, event, func, insert, literal, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from app.database import migrate
+from app.database import layout, migrate
 from app.database.engine import Database
 from app.database.failures import named_error
 from app.database.rebuild_loss import DIRECTORY
@@ -171,6 +171,7 @@ def swap(live: Database, building: Database, zone: str, now: int) -> Swapped:
         old.execute(insert(touched).from_select(["account_no", "partition"], everybody))
         old.execute(delete(setting).where(setting.c.key == "timezone"))
         old.execute(insert(setting).values(key="timezone", value=zone))
+        layout.set_current(old)
         old.execute(update(incident).where(incident.c.closed_at.is_(None)).values(closed_at=now))
         has = set(old.scalars(select(account_window.c.account_no)))
         positions = old.scalar(select(func.count()).select_from(position)) or 0

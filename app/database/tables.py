@@ -131,6 +131,18 @@ incident = Table(
     comment="What a partition met that a person must know of",
 )
 
+feed = Table(
+    "feed",
+    metadata,
+    Column("source", String(255), primary_key=True),
+    Column("family", String(32), primary_key=True),
+    Column("newest_at", BigInteger, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("hours", LargeBinary, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    comment="How each source fed each family of events: what is not flowing is our silence, not a customer's",
+)
+
 counter = Table(
     "counter",
     metadata,
@@ -180,6 +192,12 @@ account_window = Table(
     Column("days", LargeBinary, nullable=False),
     Column("users", LargeBinary, nullable=False),
     Column("login_maps", LargeBinary, nullable=False),
+    # Written with every new row, and by `bellwether db upgrade` in those that were there before.
+    Column("active_days", LargeBinary),
+    Column("moments", LargeBinary),
+    Column("features", LargeBinary),
+    Column("sessions", LargeBinary),
+    Column("ledger", LargeBinary),
     comment="What the sweep reads: fixed-size profile, daily login counts, one cell per user; last, what it leaves",
 )
 
@@ -191,6 +209,25 @@ account_detail = Table(
     Column("features", LargeBinary, nullable=False),
     Column("facts", LargeBinary, nullable=False),
     comment="What folding needs beside it: the users' ids, who used which feature, the facts behind the profile",
+)
+
+# Pages of 1,024 accounts (app.database.health): page = no // 1024, place = no % 1024.
+health_state = Table(
+    "health_state",
+    metadata,
+    Column("page", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, nullable=False),  # the newest day that closed an account of the page
+    Column("records", LargeBinary, nullable=False),
+    comment="What a day's close needs of the one before: band, kept inputs (alerts.health.state)",
+)
+
+health_history = Table(
+    "health_history",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("page", Integer, primary_key=True, autoincrement=False),
+    Column("records", LargeBinary, nullable=False),
+    comment="Score, band and coverage of every account at every day's close (alerts.health.history)",
 )
 
 touched = Table(
@@ -233,6 +270,10 @@ alert = Table(
     Column("rule_version", String(64), nullable=False),
     Column("evidence", Text, nullable=False),  # JSON, as it was at the last transition
     Column("updated_at", BigInteger, nullable=False),
+    Column("outcome", String(16)),  # what came of it, as a person said: saved | churned | false_alarm | no_action
+    Column("outcome_at", BigInteger),
+    Column("outcome_by", Text),
+    Column("outcome_note", Text),
     Index(
         "uq_alert_open_key",
         "key",

@@ -14,15 +14,34 @@ from consumers.facts import ATTRIBUTES
 
 DIRECTORY = (*ATTRIBUTES, "currency", "term_months", "renewal_day", "mrr_cents")
 
-# The account's number and id, its profile, days, users, login_maps, and beside them user_ids, features, facts.
+# The account's number and id, its profile, days, users, login_maps, active_days, features, sessions, and beside them
+# user_ids, usage, facts.
 StoredAccount = Sequence[Any]
+
+
+class Ask(Enum):
+    """What may be read, of many things at once; the values of each, and what comes of it."""
+
+    POSITIONS = auto()  # partition → partition, next; sorted, and held from now on
+    SEGMENTS = auto()  # lane, seq → lane, and seq, batches, newest day, and of those above seq: ids, prints
+    NEWEST = auto()  # lane → lane, seq, ids in it; of a lane the newest first, and few
+    MERGED = auto()  # lane, seq → lane, batches, newest day, ids, prints; of those above seq, oldest first
 
 
 class Put(Enum):
     """What may be written, many rows at once; each row's values in the order given here."""
 
-    NEW_WINDOW = auto()  # no, profile, days, users, login_maps
-    WINDOW = auto()  # the same, of an account that has them
+    POSITION = auto()  # next, end, behind, origin, log, updated_at, current_at (None: as it was), partition
+    NEW_POSITION = auto()  # partition, and the same; one that is there stays
+    SEGMENT = auto()  # lane, seq, batches, newest day, ids, prints
+    NO_MERGED = auto()  # lane, seq: those above it go
+    NO_EXPIRED = auto()  # lane, newest day, seq: those of earlier days below it go
+    NEW_WINDOW = (
+        auto()
+    )  # no, profile, days, users, login_maps, active_days, moments, features, sessions, ledger
+    WINDOW = auto()  # the first six, of an account that has them
+    MOMENTS = auto()  # moments, ledger, no
+    USAGE = auto()  # features, sessions, no
     NEW_DETAIL = auto()  # no, user_ids, features, facts
     DETAIL = auto()
     DAYS = auto()  # first day, last day, no
@@ -39,8 +58,11 @@ class WindowStatements(Protocol):
     def run(self, statement: str, values: tuple[Any, ...]) -> Any:
         """One small statement that both databases understand, with ``?`` for its values."""
 
-    def hold_lane(self, lane: str) -> None:
-        """Keep others from reading and adding to the segments of ``lane`` until the end of the transaction."""
+    def ask(self, what: Ask, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        """What is there of each of ``rows``."""
+
+    def hold_lanes(self, lanes: Sequence[str]) -> None:
+        """Keep others from reading and adding to the segments of ``lanes``, in order, until the end."""
 
     def find(self, account_ids: Sequence[str]) -> Iterable[StoredAccount]:
         """The accounts that have windows; from now on nobody else changes any of ``account_ids``."""
@@ -48,5 +70,5 @@ class WindowStatements(Protocol):
     def number(self, account_ids: Sequence[str]) -> Mapping[str, int]:
         """Numbers for accounts that :meth:`find` did not find."""
 
-    def put(self, what: Put, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, each of another account, mark, name or record; none is fine."""
+    def put(self, what: Put, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Write rows, each of another account, mark, name or record; none is fine. Returns how many were written."""

@@ -10,47 +10,29 @@ import numpy as np
 from sqlalchemy import Connection, select, update
 
 from app.clock import Clock
-from app.database import incidents
+from app.database import feeds, incidents
 from app.database.engine import Database
+from app.database.feeds import KnownFeeds
 from app.database.known_ids import KnownIds
 from app.database.tables import position
-from app.database.window_statements import Put, WindowStatements
+from app.database.window_statements import Ask, Put, WindowStatements
 from app.database.window_statements_postgresql import PostgresqlStatements
 from app.database.window_statements_sqlite import SqliteStatements
 from consumers.dedup import Segment, merges
 from consumers.errors import LostPosition
 from consumers.facts import ATTRIBUTES, Profile
+from consumers.feeds import Feed
 from consumers.source import Chunk, Position
 from consumers.state import AccountState, encode_ids
 from consumers.store import Rejected
 from consumers.windows import NEVER, DayCounts, UserIds, Users
 
-_ADVANCE = """
-UPDATE position SET next = ?, "end" = ?, behind = ?, origin = ?, log = ?, updated_at = ?,
-  current_at = COALESCE(?, current_at)
-WHERE partition = ? AND next = ?
-"""
-_BEGIN = """
-INSERT INTO position (partition, next, "end", behind, origin, log, updated_at, current_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING
-"""
 # The one that is known comes too, but for its blobs: were it gone, the lane was made anew.
 _SEGMENTS = """
 SELECT seq, batches, newest_day, CASE WHEN seq > ? THEN ids END, CASE WHEN seq > ? THEN prints END
 FROM seen_segment WHERE lane = ? AND seq >= ? ORDER BY seq LIMIT ?
 """
 _SLICE = 64  # segments, 40 MB of merged ones
-_ALL = 1 << 31
-_NEWEST = """
-SELECT seq, length(ids) / 8 FROM seen_segment WHERE lane = ? ORDER BY seq DESC LIMIT 32
-"""
-_MERGED = "SELECT batches, newest_day, ids, prints FROM seen_segment WHERE lane = ? AND seq > ? ORDER BY seq"
-_DROP_MERGED = "DELETE FROM seen_segment WHERE lane = ? AND seq > ?"
-_DROP_EXPIRED = "DELETE FROM seen_segment WHERE lane = ? AND newest_day < ? AND seq < ?"
-_SEGMENT = """
-INSERT INTO seen_segment (lane, seq, batches, newest_day, ids, prints) VALUES (?, ?, ?, ?, ?, ?)
-"""
 _FAMILIES = "SELECT name, first_day FROM family"
 _CLOCK = Clock()
 _BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
@@ -64,6 +46,7 @@ class SqlWindowStore:
         self._database = database
         self._real_us = real_us
         self._known = KnownIds()
+        self._feeds = KnownFeeds()
 
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
         """How far each of ``partitions`` was handled; those that were never read are left out."""
@@ -105,7 +88,9 @@ class SqlWindowStore:
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
         """Some segments of ``lane`` above ``after``, oldest first, None if that is gone: in a snapshot of its own."""
         with self._database.read() as connection:
-            return _segments(self._speak(connection), lane, after, _SLICE)
+            return _segments(
+                self._speak(connection).run(_SEGMENTS, (after, after, lane, after, _SLICE + 1)), after
+            )
 
     def _speak(self, connection: Connection) -> WindowStatements:
         return SqliteStatements(connection) if self._database.sqlite else PostgresqlStatements(connection)
@@ -114,69 +99,119 @@ class SqlWindowStore:
     def transaction(self) -> Iterator[SqlWindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""
         with self._database.write() as connection:
-            work = SqlWindowTransaction(connection, self._speak(connection), self._known, self._real_us())
+            work = SqlWindowTransaction(
+                connection, self._speak(connection), self._known, self._feeds, self._real_us()
+            )
             yield work
         self._known.keep(work.stored)
+        self._feeds.keep(work.flowed)
 
 
 class SqlWindowTransaction:
     """Implements ``consumers.store.WindowTransaction`` on one connection."""
 
     def __init__(
-        self, connection: Connection, statements: WindowStatements, known: KnownIds, now: int
+        self,
+        connection: Connection,
+        statements: WindowStatements,
+        known: KnownIds,
+        known_feeds: KnownFeeds,
+        now: int,
     ) -> None:
         """``now`` is the real time."""
         self._connection = connection
         self._statements = statements
         self._known = known
+        self._feeds = known_feeds
         self._now = now
+        self.flowed: Sequence[Feed] = ()
         self.stored: dict[int | None, tuple[bytes, UserIds]] = {}
         self._loaded: dict[int | None, bytes] = {}
         self._numbers: dict[str, int] = {}
+        self._lanes: set[str] = set()
         self._days_before: dict[str, tuple[int, int]] = {}
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
-        """Compare-and-set the partition's position, or begin it; a rival who was first raises LostPosition."""
-        current_at = None if chunk.behind else now
-        reached = (chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now, current_at)
-        moved = self._statements.run(_ADVANCE, (*reached, chunk.partition, chunk.start)).rowcount
-        if not moved and not chunk.resumes:
-            moved = self._statements.run(_BEGIN, (chunk.partition, *reached)).rowcount
-        if not moved:
-            raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
-        if chunk.lost:
-            incidents.gap(self._connection, chunk, self._now)
-        if chunk.damaged:
-            incidents.damage(self._connection, chunk, self._now)
+    def advance(self, chunks: Sequence[Chunk], origin: str, now: int) -> None:
+        """Compare-and-set positions, or begin them; a rival who was first with any raises LostPosition."""
+        chunks = sorted(chunks, key=lambda each: each.partition)
+        stored = dict(self._statements.ask(Ask.POSITIONS, [(chunk.partition,) for chunk in chunks]))
+        known: list[tuple[Any, ...]] = []
+        new: list[tuple[Any, ...]] = []
+        for chunk in chunks:
+            current_at = None if chunk.behind else now
+            reached = (chunk.next, chunk.end, chunk.behind, origin, chunk.log, self._now, current_at)
+            if stored.get(chunk.partition) == chunk.start:
+                known.append((*reached, chunk.partition))
+            elif chunk.partition in stored or chunk.resumes:
+                raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
+            else:
+                new.append((chunk.partition, *reached))
+        self._statements.put(Put.POSITION, known)
+        if self._statements.put(Put.NEW_POSITION, new) < len(new):
+            raise LostPosition(f"another process has begun one of {', '.join(each[0] for each in new)}")
+        for chunk in chunks:
+            if chunk.lost:
+                incidents.gap(self._connection, chunk, self._now)
+            if chunk.damaged:
+                incidents.damage(self._connection, chunk, self._now)
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
-        """All segments of ``lane`` above ``after``, oldest first, None if that is gone; the lane is ours now."""
-        self._statements.hold_lane(lane)
-        return _segments(self._statements, lane, after, _ALL)
+    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+        """All segments of each lane above the number given, None if that is gone; the lanes are ours now."""
+        self._hold(known)
+        rows: dict[str, list[tuple[Any, ...]]] = {lane: [] for lane in known}
+        for lane, *row in self._statements.ask(Ask.SEGMENTS, list(known.items())):
+            rows[lane].append(tuple(row))
+        return {lane: _segments(rows[lane], after) for lane, after in known.items()}
 
-    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
-        """Store what a batch brought, in one row with small ones before it. Returns its number."""
-        run = self._statements.run
-        self._statements.hold_lane(lane)
-        newest = run(_NEWEST, (lane,)).all()
-        last = int(newest[0][0]) if newest else 0
-        run(_DROP_EXPIRED, (lane, expired_before, last))
-        parts = [(1, segment.newest_day, segment.ids.tobytes(), segment.prints.tobytes())]
-        taken = merges(len(segment.ids), [size for _, size in newest])
-        if taken:
-            before = int(newest[taken][0]) if taken < len(newest) else newest[taken - 1][0] - 1
-            parts = [*run(_MERGED, (lane, before)).all(), *parts]
-            run(_DROP_MERGED, (lane, before))
-        batches, days, ids, prints = zip(*parts, strict=True)
-        run(_SEGMENT, (lane, last + 1, sum(batches), max(days), b"".join(ids), b"".join(prints)))
-        return last + 1
+    def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
+        """Store what a batch brought, of each lane in one row with small ones before it. Returns their numbers."""
+        ask, put = self._statements.ask, self._statements.put
+        self._hold(brought)
+        newest: dict[str, list[tuple[int, int]]] = {lane: [] for lane in brought}
+        for lane, seq, size in ask(Ask.NEWEST, [(lane,) for lane in brought]):
+            newest[lane].append((seq, size))
+        last = {lane: rows[0][0] if rows else 0 for lane, rows in newest.items()}
+        put(Put.NO_EXPIRED, [(lane, expired_before, last[lane]) for lane in brought])
+        merging = []
+        for lane, rows in newest.items():
+            if taken := merges(len(brought[lane].ids), [size for _, size in rows]):
+                merging.append((lane, rows[taken][0] if taken < len(rows) else rows[taken - 1][0] - 1))
+        parts: dict[str, list[tuple[Any, ...]]] = {lane: [] for lane in brought}
+        for lane, *part in ask(Ask.MERGED, merging) if merging else ():
+            parts[lane].append(tuple(part))
+        put(Put.NO_MERGED, merging)
+        merged = []
+        for lane, new in brought.items():
+            parts[lane].append((1, new.newest_day, new.ids.tobytes(), new.prints.tobytes()))
+            batches, days, ids, prints = zip(*parts[lane], strict=True)
+            merged.append((lane, last[lane] + 1, sum(batches), max(days), b"".join(ids), b"".join(prints)))
+        put(Put.SEGMENT, merged)
+        return {lane: number + 1 for lane, number in last.items()}
+
+    def _hold(self, lanes: Iterable[str]) -> None:
+        """Lanes are ours until the end; sorted, as everybody takes them."""
+        if new := sorted(set(lanes) - self._lanes):
+            self._statements.hold_lanes(new)
+            self._lanes.update(new)
 
     def load(self, account_ids: Sequence[str]) -> Mapping[str, AccountState]:
         """Those of the accounts that are known; nobody else changes any of ``account_ids`` before the end."""
         states = {}
-        for no, account_id, profile, days, users, login_maps, ids, usage, facts in self._statements.find(
-            account_ids
-        ):
+        for row in self._statements.find(account_ids):
+            (
+                no,
+                account_id,
+                profile,
+                days,
+                users,
+                login_maps,
+                active,
+                features,
+                sessions,
+                ids,
+                usage,
+                facts,
+            ) = row
             known = Profile.load(profile)
             states[account_id] = AccountState(
                 account_id=account_id,
@@ -184,6 +219,9 @@ class SqlWindowTransaction:
                 profile=known,
                 days=DayCounts(known.ring_day, days),
                 users=Users(self._known.take(no, ids), users, login_maps),
+                active_days=bytearray(active),
+                features=features,
+                sessions=sessions,
                 usage_blob=usage,
                 facts_blob=facts,
             )
@@ -207,7 +245,9 @@ class SqlWindowTransaction:
             self.stored[account.no] = (kept, ids)
         put = self._statements.put
         put(Put.WINDOW, [_window(each) for each in known])
-        put(Put.NEW_WINDOW, [_window(each) for each in new])
+        put(Put.NEW_WINDOW, [_new_window(each) for each in new])
+        put(Put.MOMENTS, [(each.moments, each.ledger, each.no) for each in known if each.new_moments])
+        put(Put.USAGE, [(each.features, each.sessions, each.no) for each in known if each.new_usage])
         put(Put.DETAIL, [self._detail(each) for each in known if each.detail_changed])
         put(Put.NEW_DETAIL, [self._detail(each) for each in new if each.detail_changed])
         put(
@@ -223,7 +263,7 @@ class SqlWindowTransaction:
         put(Put.DIRECTORY, [(*_directory(each), each.no) for each in accounts if each.news is not None])
 
     def _detail(self, account: AccountState) -> tuple[Any, ...]:
-        return (account.no, self.stored[account.no][0], account.usage_blob, account.facts_blob)
+        return (account.no, self.stored[account.no][0], account.stored_usage(), account.stored_facts())
 
     def _number(self, new: Sequence[AccountState]) -> None:
         if not new:
@@ -241,11 +281,15 @@ class SqlWindowTransaction:
         lower = {name: day for name, day in first_days.items() if day < known.get(name, day + 1)}
         self._statements.put(Put.FAMILY, sorted(lower.items()))
 
-    def touch(self, account_ids: Sequence[str], partition: str) -> None:
-        """Mark accounts as touched by ``partition``, to be judged once it has caught up."""
-        self._statements.put(
-            Put.TOUCHED, [(self._numbers[account_id], partition) for account_id in account_ids]
-        )
+    def feed(self, brought: Sequence[Feed]) -> None:
+        """Keep what sources brought; nothing is written that is known to be there."""
+        self.flowed = feeds.keep(self._connection, brought, self._feeds, self._now) if brought else ()
+
+    def touch(self, accounts: Mapping[str, Collection[str]]) -> None:
+        """Mark accounts as touched by a partition, the key, to be judged once it has caught up."""
+        numbers = self._numbers
+        marks = [(numbers[each], partition) for partition, named in accounts.items() for each in named]
+        self._statements.put(Put.TOUCHED, marks)
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records as dead letters, each once per partition, log and offset."""
@@ -271,12 +315,10 @@ class SqlWindowTransaction:
         self._statements.put(Put.COUNTER, sorted(totals.items()))
 
 
-def _segments(
-    statements: WindowStatements, lane: str, after: int, most: int
-) -> Sequence[tuple[int, Segment]] | None:
-    """At most ``most`` above ``after``, None if the batch of that number is in none of them."""
-    rows = statements.run(_SEGMENTS, (after, after, lane, after, most + 1)).all()
-    if after and (not rows or rows[0].seq - rows[0].batches >= after):
+def _segments(rows: Iterable[Sequence[Any]], after: int) -> Sequence[tuple[int, Segment]] | None:
+    """Those above ``after``, None if the batch of that number is in none of ``rows``, of which it is the first."""
+    rows = list(rows)
+    if after and (not rows or rows[0][0] - rows[0][1] >= after):
         return None
     return [
         (
@@ -296,7 +338,12 @@ def _window(account: AccountState) -> tuple[Any, ...]:
         account.days.blob(),
         bytes(users.cells),
         users.login_maps.tobytes(),
+        bytes(account.active_days),
     )
+
+
+def _new_window(account: AccountState) -> tuple[Any, ...]:
+    return (*_window(account), account.moments, account.features, account.sessions, account.ledger)
 
 
 def _directory(account: AccountState) -> tuple[Any, ...]:

@@ -48,8 +48,7 @@ class AccountQuery(Paging):
     band: list[Band] = Field(
         [],
         max_length=10,
-        description="Any of these health bands. No health score is computed yet, so every account's band is `unknown`:"
-        " `unknown` restricts nothing, the others match no account",
+        description="Any of these bands, in which the last day closed; `unknown` is also who was never closed",
     )
     renewing_within: int | None = Field(
         None, ge=0, le=3_650, description="Renewal in at most so many days from today"
@@ -82,6 +81,7 @@ class AccountView(Answer):
     first_activity_on: Day | None
     last_activity_on: Day | None
     risk_level: RiskLevel
+    band: Band = Field(description="The health band in which the last day closed")
     open_alerts: int = Field(ge=0, description="How many alerts fire")
     evaluated_at: Instant | None
 
@@ -92,13 +92,26 @@ class AccountPage(Page):
     data: list[AccountView]
 
 
-class Health(Answer):
-    """The health score, null while too little feeds it."""
+class HealthComponent(Answer):
+    """One input of the health score."""
 
-    score: float | None
-    band: str = Field(examples=["unknown"])
-    coverage: float = Field(ge=0, le=1)
-    components: dict[str, Any]
+    value: float | None = Field(ge=0, le=100, description="As it counts now; null where it does not")
+    status: str = Field(
+        examples=["ok"],
+        description="The status of its metric; `held`: it has no value now, and the last one counts on;"
+        " `disappeared`: it had one once, and no longer counts",
+    )
+    weight: float = Field(ge=0, le=1, description="Its share of all weights")
+    kept_closes: int = Field(ge=0, description="For how many day closes it has had no value of its own")
+
+
+class Health(Answer):
+    """The health score of now, null while too little feeds it, and the band in which the last day closed."""
+
+    score: float | None = Field(ge=0, le=100)
+    band: Band
+    coverage: float = Field(ge=0, le=1, description="How much of the weight is present")
+    components: dict[str, HealthComponent]
 
 
 class Signal(Answer):
@@ -111,6 +124,12 @@ class Signal(Answer):
     breached: bool
     threshold: float | int | bool | str | None
     gap: float | int | str | None
+    clears: dict[str, Any] | None = Field(
+        default=None, description="The smallest change that ends it: text, by, unit"
+    )
+    test: dict[str, Any] | None = Field(
+        default=None, description="Of a rule that asks for significance: p_value, level, counts"
+    )
     evidence: dict[str, Any]
 
 
@@ -282,6 +301,7 @@ def _view(entry: Entry) -> AccountView:
         first_activity_on=day_or_none(entry.first_day),
         last_activity_on=day_or_none(entry.last_day),
         risk_level=RiskLevel(entry.risk_level),
+        band=Band(entry.band),
         open_alerts=entry.open_alerts,
         evaluated_at=instant_or_none(entry.evaluated_at),
     )

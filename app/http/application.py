@@ -19,9 +19,12 @@ from app.http import (
     dead_letters,
     deliveries,
     events,
+    health,
     operations,
+    portfolio,
     rules,
     segment,
+    sources,
 )
 from app.http.edge import Edge
 from app.http.exposition import DatabaseCollector
@@ -30,7 +33,21 @@ from app.http.problems import SCHEMA, answer, problem_of
 from app.http.services import Services
 from app.version import VERSION
 
-_ROUTERS = (events, segment, accounts, account_changes, alerts, rules, deliveries, dead_letters, operations)
+# An account id may hold a slash: what follows an id comes before the bare id.
+_ROUTERS = (
+    events,
+    segment,
+    health,
+    accounts,
+    account_changes,
+    alerts,
+    rules,
+    deliveries,
+    dead_letters,
+    portfolio,
+    sources,
+    operations,
+)
 _TITLE = "Bellwether"
 _ABOUT = """Early warning for B2B customer success: events in, alerts with evidence out.
 
@@ -48,7 +65,9 @@ _QUIET: Any = {
 
 def create_app(services: Services) -> FastAPI:
     """The application over ``services``, which are used by this one application only."""
-    services.registry.register(DatabaseCollector(services.database, services.outbox, services.wall))
+    services.registry.register(
+        DatabaseCollector(services.database, services.outbox, services.wall, services.sources)
+    )
     app = _routes(
         Middleware(Edge, registry=services.registry),
         Middleware(

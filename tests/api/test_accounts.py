@@ -174,7 +174,14 @@ def test_the_risk_of_an_account_says_why_with_numbers(api: Api, house: House) ->
         "2026-11-22T10:00:00Z",
     )
     assert (risk["risk_level"], risk["renewal_date"], risk["mrr"]) == ("high", "2027-06-30", "1200.00")
-    assert risk["health"] == {"score": None, "band": "unknown", "coverage": 0, "components": {}}
+    health = risk["health"]
+    assert (health["score"], health["band"], health["coverage"]) == (None, "unknown", 0.4)
+    assert {name: part["status"] for name, part in health["components"].items()} == {
+        "product": "ok",
+        "support": "unknown",
+        "relationship": "unknown",
+        "satisfaction": "unknown",
+    }
     [decline] = [signal for signal in risk["signals"] if signal["metric"] == "logins.change_28d"]
     assert (decline["value"], decline["status"], decline["breached"]) == (-0.5, "ok", True)
     assert (decline["threshold"], decline["rules"]) == (-0.2, ["login-decline"])

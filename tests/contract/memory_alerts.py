@@ -8,8 +8,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from alerts.account_rows import MedianChange
 from alerts.alert import Alert, AlertStatus, Move
 from alerts.delivery import Delivery
+from alerts.health.state import HEALTH_DTYPE, Records
 from alerts.portfolio import AccountRows
 from alerts.store import AccountCard, AlertMoved, Batch, Judged, Standing, Waiting
 
@@ -23,6 +27,7 @@ class MemoryAccount:
     days: bytes
     users: bytes = b""
     login_maps: bytes = b""
+    health: bytes = bytes(HEALTH_DTYPE.itemsize)
     risk_level: str = "unknown"
     judged_at: int | None = None
     evaluated_at: int | None = None
@@ -46,6 +51,7 @@ class _Content:
     history: list[tuple[Move, int]] = field(default_factory=list)
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     baseline: str | None = None
+    median: MedianChange | None = None
     real_us: int = 0  # the real time, at which partitions move
 
 
@@ -69,6 +75,20 @@ class MemoryAlertStore:
                 ),
                 baseline=self.content.baseline is not None,
             )
+
+    def families(self) -> Mapping[str, int]:
+        """The first day of each family of events over the portfolio."""
+        return dict(self.content.families)
+
+    def median_change(self) -> MedianChange | None:
+        """The portfolio's median change of the newest close; None before the first."""
+        return self.content.median
+
+    def login_pages(self, size: int) -> Iterator[AccountRows]:
+        """All accounts in pages of up to ``size``, by number."""
+        nos = sorted(self.content.accounts)
+        for start in range(0, len(nos), size):
+            yield _rows(self.content, nos[start : start + size])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[MemoryAlertTransaction]:
@@ -125,6 +145,19 @@ class MemoryAlertTransaction:
             account.judged_at = judged.at if account.judged_at is None else account.judged_at
         for no, level in judged.risk.items():
             self._content.accounts[no].risk_level = level
+
+    def keep_health(self, account_nos: Sequence[int], records: Records, day: int) -> None:
+        """Write what the close of ``day`` left of the health of these accounts."""
+        for no, record in zip(account_nos, records, strict=True):
+            self._content.accounts[no].health = record.tobytes()
+
+    def median_change(self) -> MedianChange | None:
+        """The portfolio's median change of the newest close; None before the first."""
+        return self._content.median
+
+    def keep_median(self, median: MedianChange) -> None:
+        """Keep that of a day that closed, in place of the one before."""
+        self._content.median = median
 
     def touch(self, account_nos: Iterable[int]) -> None:
         """Mark accounts to be judged, whatever their partitions are up to."""
@@ -184,15 +217,7 @@ class MemoryAlertTransaction:
 
     def _batch(self, nos: Sequence[int], cooling_since: int | None) -> Batch:
         accounts = [self._content.accounts[no] for no in nos]
-        rows = AccountRows(
-            nos=nos,
-            account_ids=[account.card.account_id for account in accounts],
-            profiles=[account.profile for account in accounts],
-            days=[account.days for account in accounts],
-            users=[account.users for account in accounts],
-            attributes=lambda name: [getattr(account.card, name, None) for account in accounts],
-            login_maps=lambda: [account.login_maps for account in accounts],
-        )
+        rows = _rows(self._content, nos)
         judged = [account.judged_at is not None for account in accounts]
         return Batch(
             rows, [account.risk_level for account in accounts], judged, self._standings(nos, cooling_since)
@@ -207,6 +232,20 @@ class MemoryAlertTransaction:
         return [
             standing_of(alert) for alert in sorted(chosen, key=lambda a: (a.account_no, a.rule, a.episode))
         ]
+
+
+def _rows(content: _Content, nos: Sequence[int]) -> AccountRows:
+    accounts = [content.accounts[no] for no in nos]
+    return AccountRows(
+        nos=nos,
+        account_ids=[account.card.account_id for account in accounts],
+        profiles=[account.profile for account in accounts],
+        days=[account.days for account in accounts],
+        users=[account.users for account in accounts],
+        attributes=lambda name: [getattr(account.card, name, None) for account in accounts],
+        login_maps=lambda: [account.login_maps for account in accounts],
+        health=lambda: np.frombuffer(b"".join(account.health for account in accounts), HEALTH_DTYPE),
+    )
 
 
 def _held(content: _Content, patience_us: int) -> set[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from consumers.dedup import Segment
 from consumers.errors import LostPosition
+from consumers.feeds import Feed, union
 from consumers.source import Chunk, Position
 from consumers.state import AccountState
 from consumers.store import Rejected
@@ -26,6 +27,7 @@ class MemoryWindows:
     accounts: dict[str, AccountState] = field(default_factory=dict)
     kept: dict[str, list[tuple[int, Segment]]] = field(default_factory=dict)
     first_days: dict[str, int] = field(default_factory=dict)
+    feeds: dict[tuple[str, str], Feed] = field(default_factory=dict)
     touched: set[tuple[str, str]] = field(default_factory=set)
     dead_letters: dict[tuple[str, str, int], Rejected] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
@@ -60,8 +62,12 @@ class MemoryWindows:
         for name in self.__slots__:
             setattr(self, name, getattr(work, name))
 
-    def advance(self, chunk: Chunk, origin: str, now: int) -> None:
-        """Compare-and-set the partition's position. Raises LostPosition."""
+    def advance(self, chunks: Sequence[Chunk], origin: str, now: int) -> None:
+        """Compare-and-set each partition's position. Raises LostPosition."""
+        for chunk in chunks:
+            self._advance(chunk, now)
+
+    def _advance(self, chunk: Chunk, now: int) -> None:
         reached = self.reached.get(chunk.partition)
         if (reached is None and chunk.resumes) or (reached is not None and reached.next != chunk.start):
             raise LostPosition(f"another process has moved {chunk.partition} on from {chunk.start}")
@@ -72,6 +78,10 @@ class MemoryWindows:
         if not chunk.behind:
             self.current_at[chunk.partition] = now
 
+    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+        """:meth:`segments` of each lane, numbered above the one given."""
+        return {lane: self.segments(lane, after) for lane, after in known.items()}
+
     def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
         """Segments of ``lane`` numbered above ``after``, oldest first; None if that one is gone."""
         kept = self.kept.get(lane, [])
@@ -79,8 +89,11 @@ class MemoryWindows:
             return None
         return [(number, segment) for number, segment in kept if number > after]
 
-    def remember(self, lane: str, segment: Segment, expired_before: int) -> int:
-        """Store a segment, dropping those whose newest day is before ``expired_before``. Returns its number."""
+    def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
+        """Store segments, dropping those whose newest day is before ``expired_before``. Returns their numbers."""
+        return {lane: self._remember(lane, segment, expired_before) for lane, segment in brought.items()}
+
+    def _remember(self, lane: str, segment: Segment, expired_before: int) -> int:
         kept = self.kept.setdefault(lane, [])
         number = kept[-1][0] + 1 if kept else 1
         kept[:] = [*(each for each in kept if each[1].newest_day >= expired_before), (number, segment)]
@@ -103,9 +116,15 @@ class MemoryWindows:
         for name, day in first_days.items():
             self.first_days[name] = min(day, self.first_days.get(name, day))
 
-    def touch(self, account_ids: Sequence[str], partition: str) -> None:
-        """Mark accounts as touched by ``partition``."""
-        self.touched.update((account_id, partition) for account_id in account_ids)
+    def feed(self, brought: Sequence[Feed]) -> None:
+        """Keep what sources brought, together with what they had brought before."""
+        for each in brought:
+            names = each.source, each.family
+            self.feeds[names] = union(self.feeds[names], each) if names in self.feeds else each
+
+    def touch(self, accounts: Mapping[str, Collection[str]]) -> None:
+        """Mark accounts as touched by a partition, the key."""
+        self.touched.update((each, partition) for partition, named in accounts.items() for each in named)
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
         """Keep rejected records, each once per partition, log and offset."""

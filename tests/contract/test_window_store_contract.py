@@ -314,11 +314,12 @@ def test_a_lane_that_was_made_anew_is_read_up_from_its_beginning(store):
     pipeline = Pipeline(store, UTC)
     pipeline.handle([chunk([login(1), login(2), *(login(n) for n in range(10, 20))])], "test", NOW)
     with store.transaction() as transaction:
-        _, segment = transaction.segments(LOCAL_LANE, 0)[0]
+        _, segment = transaction.since({LOCAL_LANE: 0})[LOCAL_LANE][0]
         for _ in range(2):  # the first goes once the second is there, as if it had expired
-            number = transaction.remember(LOCAL_LANE, Segment(1, segment.ids[:1], segment.prints[:1]), 99_999)
-        assert transaction.segments(LOCAL_LANE, 1) is None
-        assert transaction.segments(LOCAL_LANE, number) == []
+            gone = {LOCAL_LANE: Segment(1, segment.ids[:1], segment.prints[:1])}
+            number = transaction.remember(gone, 99_999)[LOCAL_LANE]
+        assert transaction.since({LOCAL_LANE: 1})[LOCAL_LANE] is None
+        assert transaction.since({LOCAL_LANE: number})[LOCAL_LANE] == []
 
     again = pipeline.handle([chunk([login(1), login(2), login(3)], start=12)], "test", NOW).totals
 
@@ -334,7 +335,8 @@ def remembered(store, first, last, size=1):
     """Batches of ``size`` ids, each in its transaction. Returns the newest number."""
     for batch in range(first, last):
         with store.transaction() as transaction:
-            number = transaction.remember("p", ids(*range(batch * size, (batch + 1) * size)), 0)
+            brought = {"p": ids(*range(batch * size, (batch + 1) * size))}
+            number = transaction.remember(brought, 0)["p"]
     return number
 
 
@@ -343,12 +345,12 @@ def test_many_small_batches_leave_few_segments_and_a_rival_reads_all_that_came_s
     for known in range(1, 70):
         assert remembered(store, known - 1, known) == known
     with store.transaction() as transaction:
-        assert transaction.segments("p", 70) is None
+        assert transaction.since({"p": 70})["p"] is None
         for known in range(70):
-            segments = transaction.segments("p", known)
+            segments = transaction.since({"p": known})["p"]
             assert {int(each) for _, segment in segments for each in segment.ids} >= set(range(known, 69))
             assert known == 69 or segments[-1][0] == 69
-        everything = np.concatenate([segment.ids for _, segment in transaction.segments("p", 0)])
+        everything = np.concatenate([segment.ids for _, segment in transaction.since({"p": 0})["p"]])
     assert sorted(everything.tolist()) == list(range(69))
     if isinstance(store, SqlWindowStore):
         assert len(store.segments("p", 0)) <= 7

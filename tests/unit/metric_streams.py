@@ -11,8 +11,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from alerts.account_rows import MedianChange
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.metrics.readings import Readings
+from alerts.model import Model
 from alerts.portfolio import AccountRows, Moment, Portfolio
 from alerts.values import Kind, Status
 from consumers.days import Calendar
@@ -88,6 +90,8 @@ def readings_of(
     zone: str = "UTC",
     stale: frozenset[str] = frozenset(),
     shuffle: random.Random | None = None,
+    model: Model | None = None,
+    median_change: MedianChange | None = None,
 ) -> Readings:
     """What the package reads of the events, folded at once, or in random batches and order."""
     calendar = Calendar(zone)
@@ -115,8 +119,14 @@ def readings_of(
         users=[state.users.cells for state in accounts],
         login_maps=lambda: [bytes(state.users.login_maps) for state in accounts],
         attributes=lambda name: [attributes[account_id].get(name) for account_id in states],
+        moments=lambda: [state.moments for state in accounts],
+        features=lambda: [state.features for state in accounts],
+        sessions=lambda: [state.sessions for state in accounts],
+        active_days=lambda: [bytes(state.active_days) for state in accounts],
     )
-    moment = Moment(as_of, as_of if today is None else today, zone, families, stale)
+    moment = Moment(
+        as_of, as_of if today is None else today, zone, families, stale, model or Model(), median_change
+    )
     return Readings(Portfolio(rows, moment))
 
 

@@ -82,14 +82,53 @@ def test_two_senders_who_use_one_id_are_told_apart_whoever_comes_first():
 
 def test_fields_of_different_ages_live_side_by_side():
     kept = merge_facts(
-        [fact(1, 1, "account.updated", owner="north", size="smb")],
+        [fact(1, 1, "account.updated", owner="north", touch="low")],
         [
-            fact(3, 3, "account.updated", size="enterprise"),
-            fact(2, 2, "account.updated", owner="south", size="mid"),
+            fact(3, 3, "account.updated", touch="high"),
+            fact(2, 2, "account.updated", owner="south", touch="tech"),
         ],
     )
 
-    assert [each.data for each in kept] == [{"owner": "south"}, {"size": "enterprise"}]
+    assert [each.data for each in kept] == [{"owner": "south"}, {"touch": "high"}]
+
+
+def test_what_segment_an_account_was_in_when_is_history():
+    kept = merge_facts(
+        [fact(3, 3, "account.updated", size="enterprise", lifecycle="active")],
+        [
+            fact(1, 1, "account.updated", owner="north", size="smb"),
+            fact(2, 2, "account.updated", owner="south"),
+        ],
+    )
+
+    assert [each.data for each in kept] == [
+        {"size": "smb"},
+        {"owner": "south"},
+        {"size": "enterprise", "lifecycle": "active"},
+    ]
+
+
+def test_of_syncs_the_newest_of_each_integration_stays_for_ever_whoever_tells_it():
+    told = [
+        Fact(day * DAY, f"e{day}", "integration.synced", "", {"integration": name}, source)
+        for day, name, source in ((100, "a", "x"), (200, "a", "y"), (50, "b", "x"), (20_000, "c", "x"))
+    ]
+
+    for first in (told, told[::-1]):
+        assert merge_facts(merge_facts([], first[:2]), first[2:]) == [told[2], told[1], told[3]]
+
+
+def test_the_newest_touchpoint_stays_for_ever():
+    touchpoints = [fact(day, day, "touchpoint.logged") for day in (100, 200)]
+    later = fact(20_000, 1, "seats.changed", purchased=5)
+
+    assert merge_facts([later], touchpoints) == merge_facts(touchpoints, [later]) == [touchpoints[1], later]
+
+
+def test_an_update_that_says_nothing_leaves_nothing():
+    ticket = fact(100, 1, "ticket.opened", ticket_id="t")
+
+    assert merge_facts([], [fact(20_000, 2, "account.updated"), ticket]) == [ticket]
 
 
 def test_seats_are_summed_over_subscriptions_and_remember_when_they_rose():

@@ -15,6 +15,7 @@ from alerts.metrics.readings import Readings
 from alerts.past import Past
 from consumers.days import Calendar
 from consumers.history import read_history
+from tests import recount_framework
 from tests.recount import ACTIVITY, LOW, METRICS, NONE, OK, SHORT, STALE, UNKNOWN, Recount
 from tests.recount_facts import ordinal
 from tests.unit.metric_streams import TODAY, ZONES, Stream, readings_of, streams, told
@@ -28,8 +29,11 @@ STALE_SETS = (
 )
 
 
-def test_the_second_opinion_knows_every_metric_of_the_catalogue() -> None:
-    assert tuple(CATALOGUE) == METRICS
+def test_every_metric_of_the_catalogue_has_a_second_opinion_in_its_order() -> None:
+    others = {*recount_framework.METRICS, *recount_framework.HEALTH}
+    assert others.isdisjoint(METRICS)
+    assert others | set(METRICS) == set(CATALOGUE)
+    assert tuple(name for name in CATALOGUE if name not in others) == METRICS
 
 
 @settings(max_examples=80)
