@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerts.metrics.readings import Readings, evidence, versions
-from alerts.rules.explain import gap, grounds, threshold
+from alerts.rules.explain import clears, gap, grounds, tested, threshold
+from alerts.rules.expression import Significance, leaves
 from alerts.rules.rule import Rule
-from alerts.values import Status, plain
+from alerts.values import Status, Values, plain
 
 
 def signals(
@@ -20,8 +21,10 @@ def signals(
     """One entry per metric that any of ``rules`` reads, in the order of the catalogue.
 
     ``breached``: the value stands, and what a rule says of it is part of why that rule's condition holds.
-    ``threshold`` and ``gap`` are of the severest such rule, else of the first that reads the metric. ``details``: see
-    :func:`~alerts.metrics.readings.evidence`.
+    ``threshold`` and ``gap`` are of the severest such rule, else of the first that reads the metric. ``clears`` is the
+    smallest change with which a breached value is no longer past that threshold, ``{"text", "by", "unit"}``, None
+    where nobody can bring it about; ``test`` is what a ``significant()`` of the same rule found, ``{"p_value",
+    "level", "counts"}``. ``details``: see :func:`~alerts.metrics.readings.evidence`.
     """
     because = {rule.id: grounds(rule, readings, index) for rule in rules}
     told = []
@@ -38,7 +41,7 @@ def signals(
         chosen = max(breaching, key=lambda rule: rule.severity.rank) if breaching else readers[0]
         floor = chosen.floors.get(name)
         values = readings.values(name, floor)
-        comparison = threshold(chosen, name, because[chosen.id])
+        clause = threshold(chosen, name, because[chosen.id])
         told.append(
             {
                 "metric": name,
@@ -46,14 +49,24 @@ def signals(
                 "status": Status(int(values.status[index])).word,
                 "rules": [rule.id for rule in readers],
                 "breached": bool(breaching),
-                "threshold": None if comparison is None else _flat(comparison.plain_threshold),
-                "gap": None if comparison is None else gap(comparison, values, index),
+                "threshold": None if clause is None else _flat(clause.plain_threshold),
+                "gap": None if clause is None else gap(clause, values, index),
+                "clears": clears(clause, values, index) if breaching and clause is not None else None,
+                "test": _test(chosen, name, values, index),
                 "evidence": evidence(
                     readings, name, index, floor, rules=versions(name, readers), details=details
                 ),
             }
         )
     return told
+
+
+def _test(rule: Rule, name: str, values: Values, index: int) -> dict[str, Any] | None:
+    """The first test of the metric in the rule's condition."""
+    for clause, _ in leaves(rule.when.root):
+        if isinstance(clause, Significance) and clause.metric.name == name:
+            return tested(clause, values, index)
+    return None
 
 
 def _flat(threshold: Any) -> Any:

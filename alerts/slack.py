@@ -67,7 +67,9 @@ class SlackChannel:
     def compose(self, delivery: Delivery, now: int) -> Message:
         """The card, as JSON."""
         data = json.loads(delivery.payload)
-        if delivery.kind == "alert.summary":
+        if "incident" in data:
+            card = incident_card(data, environment=self.environment)
+        elif delivery.kind == "alert.summary":
             card = summary_card(data, environment=self.environment)
         else:
             card = alert_card(data, environment=self.environment, kinds=self.kinds)
@@ -151,6 +153,17 @@ def summary_card(data: Mapping[str, Any], *, environment: str = "") -> Block:
     return _card(headline, blocks)
 
 
+def incident_card(data: Mapping[str, Any], *, environment: str = "") -> Block:
+    """A source that fell silent, or flows again: what happened, what it means, and where to look."""
+    told = data.get("incident") or {}
+    place = f"[{environment}] " if environment else ""
+    mark = _RESOLVED[0] if told.get("status") == "closed" else "🔇"
+    headline = f"{place}{mark} {told.get('title') or told.get('source')}"
+    blocks: list[Block] = [_header(headline), _section(str(told.get("detail") or ""))]
+    blocks += _links([("Open the sources", (data.get("links") or {}).get("sources"))])
+    return _card(headline, blocks)
+
+
 def plain(text: str, limit: int) -> Block:
     """A text object without markup or emoji codes, never empty, cut to ``limit``."""
     return {
@@ -229,7 +242,12 @@ def _comparisons(evidence: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list
             )
             op = _COMPARED.get(str(leaf.get("op")), str(leaf.get("op")))
             test = f"{'not ' if leaf.get('negated') else ''}{op} {_value(kind, leaf.get('threshold'))}"
+            if isinstance(tried := leaf.get("test"), Mapping):  # what is asked is whether chance could have done it
+                test = f"{'not ' if leaf.get('negated') else ''}significant at {tried.get('level')}"
             lines.append(f"{leaf['metric']} is {value}   (threshold: {test})")
+    ends = evidence.get("clears")
+    if isinstance(ends, Mapping) and ends.get("text"):
+        lines.append(f"ends with: {ends['text']}")
     return lines
 
 

@@ -11,12 +11,15 @@ from fractions import Fraction
 from itertools import pairwise
 
 from alerts.rules.condition import COMPARE
-from alerts.rules.expression import NUMERIC, WHOLE, And, Comparison, Node, Not, Or, leaves
+from alerts.rules.expression import NUMERIC, WHOLE, And, Comparison, Node, Not, Or, Significance, leaves
 
 
 def overlap(when: Node, clear: Node) -> Fraction | None:
-    """A value at which both hold; None if there is none, or if they read more than one metric."""
-    comparisons = [leaf for node in (when, clear) for leaf, _ in leaves(node)]
+    """A value at which both hold; None if there is none, or if they read more than one metric, or test one."""
+    clauses = [leaf for node in (when, clear) for leaf, _ in leaves(node)]
+    comparisons = [leaf for leaf in clauses if isinstance(leaf, Comparison)]
+    if len(comparisons) < len(clauses):
+        return None  # the same change may be significant in one account and not in another
     metric = comparisons[0].metric
     if metric.kind not in NUMERIC or any(leaf.metric.name != metric.name for leaf in comparisons):
         return None
@@ -40,6 +43,8 @@ def _holds(node: Node, value: Fraction) -> bool:
     match node:
         case Comparison(op=op, threshold=threshold):
             return bool(COMPARE[op](value, threshold))
+        case Significance():
+            raise AssertionError("no number decides it")
         case Not(operand):
             return not _holds(operand, value)
         case And(operands):

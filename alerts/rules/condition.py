@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from alerts.rules.expression import WHOLE, And, Comparison, Node, Not, Op, Or, leaves
+from alerts.rules.expression import WHOLE, And, Clause, Comparison, Node, Not, Op, Or, Significance, leaves
 from alerts.rules.language import parse
+from alerts.rules.significance import significant
 from alerts.values import BoolArray, Metric, Status, Values
 
 
@@ -65,11 +66,17 @@ _Holds = Callable[[Values], BoolArray]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One line of the rule language over the metrics that it reads."""
+    """One line of the rule language; ``metrics`` are the names it reads, each once, from left to right."""
 
     root: Node
     text: str = field(compare=False)  # as it was written
     _judge: _Judge = field(repr=False, compare=False)
+    metrics: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derive the names."""
+        names = dict.fromkeys(leaf.metric.name for leaf, _ in leaves(self.root))
+        object.__setattr__(self, "metrics", tuple(names))
 
     @classmethod
     def of(cls, root: Node, text: str = "") -> Condition:
@@ -84,11 +91,6 @@ class Condition:
     def __str__(self) -> str:
         return self.text
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names it reads, each once, from left to right."""
-        return tuple(dict.fromkeys(leaf.metric.name for leaf, _ in leaves(self.root)))
-
     def judge(self, readings: Readings, floors: Mapping[str, int] | None = None) -> Masks:
         """Where the condition holds and where it does not; ``floors`` by the metrics' names."""
         sweep = _Sweep(readings, floors or {})
@@ -101,7 +103,7 @@ class Condition:
 
 def _compiled(node: Node) -> _Judge:
     match node:
-        case Comparison():
+        case Comparison() | Significance():
             return _leaf(node)
         case Not(operand):
             return _negated(_compiled(operand))
@@ -136,10 +138,10 @@ def _conjunction(judges: list[_Judge]) -> _Judge:
     return judge_all
 
 
-def _leaf(comparison: Comparison) -> _Judge:
-    name = comparison.metric.name
-    holds = _test_of(comparison)
-    key = object()  # this leaf's own; a comparison's hash would go through its metric
+def _leaf(clause: Clause) -> _Judge:
+    name = clause.metric.name
+    holds = _significance_test(clause) if isinstance(clause, Significance) else _test_of(clause)
+    key = object()  # this leaf's own; a clause's hash would go through its metric
 
     def judge_leaf(sweep: _Sweep, absent_is_false: bool) -> Masks:
         if key not in sweep.leaves:
@@ -196,6 +198,15 @@ def _number_test(op: Op, threshold: Fraction, *, whole: bool) -> _Holds:
         right = p if whole or p == 0 else _times(values.denominator, p)
         result: BoolArray = compare(left, right)
         return result
+
+    return holds
+
+
+def _significance_test(clause: Significance) -> _Holds:
+    later, earlier = clause.counts
+
+    def holds(values: Values) -> BoolArray:
+        return significant(values.parts[later], values.parts[earlier], clause.level)
 
     return holds
 

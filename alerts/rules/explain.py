@@ -1,16 +1,20 @@
-"""Why a rule did or did not fire for one account: each comparison with its value, its threshold and the gap between."""
+"""Why a rule did or did not fire for one account: each clause, its value and threshold, and what would clear it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from alerts.alert import Verdict
-from alerts.rules.condition import COMPARE, Condition, Readings
-from alerts.rules.expression import WHOLE, And, Comparison, Node, Not, Op, leaves
+from alerts.rules.clearing import Change, described, smallest_change, way_out
+from alerts.rules.condition import Condition, Readings
+from alerts.rules.expression import And, Clause, Comparison, Node, Not, Or, Significance, leaves
+from alerts.rules.language import SIGNIFICANT
+from alerts.rules.reading import Reading
 from alerts.rules.rule import Judgement, Rule
+from alerts.rules.significance import p_value
 from alerts.values import Status, Values, plain
 
 _RESULTS = {Verdict.TRUE: "true", Verdict.FALSE: "false", Verdict.UNKNOWN: "unknown"}
@@ -23,8 +27,10 @@ class Leaf:
 
     ``clause`` is the comparison as the rule means it, with the ``not`` that it is under (then ``negated``), and
     ``result`` is whether that holds; ``comparison`` is the result without the ``not``. ``gap`` is value - threshold,
-    None for words, flags and values that do not stand. ``clears`` is what would have to become true for the clause to
-    stop holding, None if it does not hold.
+    None for words, flags, tests and values that do not stand. ``clears`` is what would have to become true for the
+    clause to stop holding, None if it does not hold, and ``clears_by`` the smallest change that does it, None where
+    nobody can: see :meth:`~alerts.rules.clearing.Change.describe`. ``test`` is what ``significant()`` found, see
+    :func:`tested`; then ``op`` is ``significant`` and ``threshold`` the level.
     """
 
     metric: str
@@ -38,11 +44,21 @@ class Leaf:
     gap: float | None
     negated: bool
     clears: str | None
+    clears_by: Mapping[str, Any] | None
+    test: Mapping[str, Any] | None
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return {each: getattr(self, each) for each in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A rule's verdict on one account and the clauses that made it, in the order in which the rule writes them."""
+    """A rule's verdict on one account and the clauses that made it, in the order in which the rule writes them.
+
+    ``clears`` are the smallest changes that end an alert that is open: after which the condition is false, or, with a
+    ``resolve_when``, after which that is true. None where it would end anyway, and where nothing is known to end it.
+    """
 
     rule: str
     version: str
@@ -52,6 +68,7 @@ class Explanation:
     stale: bool = False
     clear: Verdict | None = None
     clear_leaves: tuple[Leaf, ...] = ()
+    clears: tuple[Change, ...] | None = None
 
     def describe(self) -> dict[str, Any]:
         """As JSON."""
@@ -61,11 +78,12 @@ class Explanation:
             "verdict": _RESULTS[self.verdict],
             "because_not_applicable": self.because_not_applicable,
             "stale_source": self.stale,
-            "conditions": [asdict(leaf) for leaf in self.leaves],
+            "conditions": [leaf.describe() for leaf in self.leaves],
+            "clears": described(self.clears),
         }
         if self.clear is not None:
             told["resolve_verdict"] = _RESULTS[self.clear]
-            told["resolve_conditions"] = [asdict(leaf) for leaf in self.clear_leaves]
+            told["resolve_conditions"] = [leaf.describe() for leaf in self.clear_leaves]
         return told
 
 
@@ -74,45 +92,65 @@ def explain(rule: Rule, readings: Readings, index: int, judgement: Judgement | N
     at = index
     if judgement is None:
         judgement, at = rule.judge(_OneAccount(readings, index)), 0
+    verdict = Verdict(int(judgement.verdict[at]))
+    clear = None if judgement.clear is None else Verdict(int(judgement.clear[at]))
+    absent = bool(judgement.because_not_applicable[at])
+    between = verdict is Verdict.FALSE and clear is Verdict.FALSE and not absent
+    seen = _Seen(rule, readings, index)
     return Explanation(
         rule=rule.id,
         version=rule.version,
-        verdict=Verdict(int(judgement.verdict[at])),
-        leaves=_leaves(rule.when, rule, readings, index),
-        because_not_applicable=bool(judgement.because_not_applicable[at]),
+        verdict=verdict,
+        leaves=seen.leaves(rule.when),
+        because_not_applicable=absent,
         stale=bool(judgement.stale[at]),
-        clear=None if judgement.clear is None else Verdict(int(judgement.clear[at])),
-        clear_leaves=_leaves(rule.resolve_when, rule, readings, index) if rule.resolve_when else (),
+        clear=clear,
+        clear_leaves=seen.leaves(rule.resolve_when) if rule.resolve_when else (),
+        clears=seen.clears() if verdict is Verdict.TRUE or between else None,
     )
 
 
-def grounds(rule: Rule, readings: Readings, index: int) -> tuple[Comparison, ...]:
-    """The comparisons that make the rule's condition true, as they stand under their ``not``; none if it is not true.
+def grounds(rule: Rule, readings: Readings, index: int) -> tuple[Clause, ...]:
+    """The clauses that make the rule's condition true, as they stand under their ``not``; none if it is not true.
 
-    Of an ``or`` only the sides that hold. A comparison that is true only because its value does not exist is one too.
+    Of an ``or`` only the sides that hold. A clause that is true only because its value does not exist is one too.
     """
-
-    def told(comparison: Comparison) -> Verdict:
-        name = comparison.metric.name
-        return _verdict(comparison, readings.values(name, rule.floors.get(name)), index)
-
-    return tuple(_because(rule.when.root, told, Verdict.TRUE) or ())
+    seen = _Seen(rule, readings, index)
+    return tuple(_because(rule.when.root, seen.verdict, Verdict.TRUE) or ())
 
 
-def threshold(rule: Rule, metric: str, among: Collection[Comparison] = ()) -> Comparison | None:
-    """The comparison of the rule's condition that a reader of the metric wants to see; None if it reads another.
+def threshold(rule: Rule, metric: str, among: Collection[Clause] = ()) -> Clause | None:
+    """The clause of the rule's condition that a reader of the metric wants to see; None if it reads another.
 
-    Where there are several, one of ``among``, then the first that is not under a ``not``.
+    Where there are several, one of ``among``, then a comparison before a test, then the first that is not under a
+    ``not``.
     """
     found = [(negated, leaf) for leaf, negated in leaves(rule.when.root) if leaf.metric.name == metric]
-    return min(found, key=lambda pair: (pair[1] not in among, pair[0]))[1] if found else None
+
+    def order(pair: tuple[bool, Clause]) -> tuple[bool, bool, bool]:
+        negated, leaf = pair
+        return leaf not in among, isinstance(leaf, Significance), negated
+
+    return min(found, key=order)[1] if found else None
 
 
-def gap(comparison: Comparison, values: Values, index: int) -> float | None:
-    """Value - threshold at ``index``, subtracted exactly; None for words, flags and values that do not stand."""
-    if values.status[index] != Status.OK or not isinstance(comparison.threshold, Fraction):
-        return None
-    return float(_number(comparison, values, index) - comparison.threshold)
+def gap(clause: Clause, values: Values, index: int) -> float | None:
+    """Value - threshold at ``index``, subtracted exactly; None for words, flags, tests and values that do not stand."""
+    return _gap(clause, Reading.of(values, index))
+
+
+def clears(clause: Clause, values: Values, index: int) -> dict[str, Any] | None:
+    """The smallest change of the metric after which the clause says the opposite, as JSON; None if there is none."""
+    change = smallest_change(clause, Reading.of(values, index))
+    return None if change is None else change.describe()
+
+
+def tested(clause: Clause, values: Values, index: int) -> dict[str, Any] | None:
+    """What a test of significance rests on, as JSON: ``{"p_value", "level", "counts": {part: count}}``.
+
+    None for a comparison and for a value that does not stand. The p-value is for display, the verdict is exact.
+    """
+    return _test(clause, Reading.of(values, index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,69 +169,92 @@ class _OneAccount:
         one = slice(self.index, self.index + 1)
         whole = self.readings.values(metric, floor)
         text = None if whole.text is None else whole.text[one]
-        return Values(whole.numerator[one], whole.denominator[one], whole.status[one], text)
+        parts = {name: counts[one] for name, counts in whole.parts.items()}
+        return Values(whole.numerator[one], whole.denominator[one], whole.status[one], text, parts)
 
 
-def _because(node: Node, told: Callable[[Comparison], Verdict], wanted: Verdict) -> list[Comparison] | None:
-    """The comparisons that give ``node`` the verdict ``wanted``, TRUE or FALSE; None if it has another."""
+class _Seen:
+    """One account with the floors that one rule asks for."""
+
+    def __init__(self, rule: Rule, readings: Readings, index: int) -> None:
+        self._rule, self._readings, self._index = rule, readings, index
+        self._kept: dict[str, Reading] = {}
+
+    def reading(self, metric: str) -> Reading:
+        if metric not in self._kept:
+            values = self._readings.values(metric, self._rule.floors.get(metric))
+            self._kept[metric] = Reading.of(values, self._index)
+        return self._kept[metric]
+
+    def verdict(self, clause: Clause) -> Verdict:
+        return self.reading(clause.metric.name).verdict(clause)
+
+    def clears(self) -> tuple[Change, ...] | None:
+        if self._rule.resolve_when is None:
+            return way_out(self._rule.when.root, Verdict.FALSE, self.reading)
+        ended = And((self._rule.resolve_when.root, Not(self._rule.when.root)))
+        return way_out(ended, Verdict.TRUE, self.reading)
+
+    def leaves(self, condition: Condition) -> tuple[Leaf, ...]:
+        return tuple(self._leaf(clause, negated) for clause, negated in leaves(condition.root))
+
+    def _leaf(self, clause: Clause, negated: bool) -> Leaf:
+        reading, values = self.reading(clause.metric.name), self._values(clause.metric.name)
+        compared = reading.verdict(clause)
+        verdict = _NEGATED[compared] if negated else compared
+        change = smallest_change(clause, reading) if verdict is Verdict.TRUE else None
+        return Leaf(
+            metric=clause.metric.name,
+            clause=f"not {clause}" if negated else str(clause),
+            op=clause.op.value if isinstance(clause, Comparison) else SIGNIFICANT,
+            threshold=clause.plain_threshold,
+            value=plain(clause.metric, values, self._index),
+            status=Status(reading.status).word,
+            result=_RESULTS[verdict],
+            comparison=_RESULTS[compared],
+            gap=_gap(clause, reading),
+            negated=negated,
+            clears=_turned(clause, negated) if verdict is Verdict.TRUE else None,
+            clears_by=None if change is None else change.describe(),
+            test=_test(clause, reading),
+        )
+
+    def _values(self, metric: str) -> Values:
+        return self._readings.values(metric, self._rule.floors.get(metric))
+
+
+def _because(node: Node, told: Callable[[Clause], Verdict], wanted: Verdict) -> list[Clause] | None:
+    """The clauses that give ``node`` the verdict ``wanted``, TRUE or FALSE; None if it has another."""
     match node:
-        case Comparison():
+        case Comparison() | Significance():
             return [node] if told(node) is wanted else None
         case Not(operand):
             return _because(operand, told, _NEGATED[wanted])
-    sides = [_because(operand, told, wanted) for operand in node.operands]
+        case And(operands) | Or(operands):
+            sides = [_because(operand, told, wanted) for operand in operands]
     needs_all = isinstance(node, And) is (wanted is Verdict.TRUE)
     met = [side for side in sides if side is not None]
     if not met or (needs_all and len(met) < len(sides)):
         return None
-    return [comparison for side in met for comparison in side]
+    return [clause for side in met for clause in side]
 
 
-def _leaves(condition: Condition, rule: Rule, readings: Readings, index: int) -> tuple[Leaf, ...]:
-    return tuple(
-        _leaf(comparison, negated, readings.values(name, rule.floors.get(name)), index)
-        for comparison, negated in leaves(condition.root)
-        for name in (comparison.metric.name,)
-    )
+def _turned(clause: Clause, negated: bool) -> str:
+    """What would have to become true for a clause that holds to stop holding."""
+    if negated:
+        return str(clause)
+    return str(Not(clause)) if isinstance(clause, Significance) else str(clause.opposite)
 
 
-def _leaf(comparison: Comparison, negated: bool, values: Values, index: int) -> Leaf:
-    compared = _verdict(comparison, values, index)
-    verdict = _NEGATED[compared] if negated else compared
-    turn = comparison if negated else comparison.opposite
-    return Leaf(
-        metric=comparison.metric.name,
-        clause=f"not {comparison}" if negated else str(comparison),
-        op=comparison.op.value,
-        threshold=comparison.plain_threshold,
-        value=plain(comparison.metric, values, index),
-        status=Status(int(values.status[index])).word,
-        result=_RESULTS[verdict],
-        comparison=_RESULTS[compared],
-        gap=gap(comparison, values, index),
-        negated=negated,
-        clears=str(turn) if verdict is Verdict.TRUE else None,
-    )
+def _gap(clause: Clause, reading: Reading) -> float | None:
+    if reading.status != Status.OK or not isinstance(clause, Comparison):
+        return None
+    edge = clause.threshold
+    return float(reading.number(clause.metric) - edge) if isinstance(edge, Fraction) else None
 
 
-def _verdict(comparison: Comparison, values: Values, index: int) -> Verdict:
-    """One comparison for one account, as the sweep makes it for all."""
-    status = values.status[index]
-    if status != Status.OK:
-        return Verdict.FALSE if status == Status.NOT_APPLICABLE else Verdict.UNKNOWN
-    match comparison.threshold:
-        case bool() as wanted:
-            met = bool(values.numerator[index]) is wanted
-        case Fraction() as edge:
-            met = COMPARE[comparison.op](_number(comparison, values, index), edge)
-        case words:
-            listed = (words,) if isinstance(words, str) else words
-            word = None if values.text is None else values.text[index]
-            met = (word in listed) is (comparison.op in {Op.EQ, Op.IN})
-    return Verdict.TRUE if met else Verdict.FALSE
-
-
-def _number(comparison: Comparison, values: Values, index: int) -> Fraction:
-    """The exact value; a count or a number of days is its numerator, as everywhere."""
-    denominator = 1 if comparison.metric.kind in WHOLE else int(values.denominator[index])
-    return Fraction(int(values.numerator[index]), denominator)
+def _test(clause: Clause, reading: Reading) -> dict[str, Any] | None:
+    if reading.status != Status.OK or not isinstance(clause, Significance):
+        return None
+    counts = {part: reading.parts[part] for part in clause.counts}
+    return {"p_value": p_value(*counts.values()), "level": clause.plain_threshold, "counts": counts}

@@ -1,4 +1,4 @@
-"""The tree of a condition: comparisons of one metric with one threshold, joined by ``and``, ``or`` and ``not``.
+"""The tree of a condition: comparisons and tests of one metric, joined by ``and``, ``or`` and ``not``.
 
 Values only, valid when built by :mod:`alerts.rules.language`. ``str()`` gives one canonical spelling, so that two texts
 that mean the same have the same rule version.
@@ -17,7 +17,7 @@ from alerts.values import Kind, Metric
 
 Threshold = Fraction | bool | str | tuple[str, ...]
 
-NUMERIC = frozenset({Kind.RATIO, Kind.COUNT, Kind.DAYS, Kind.MONEY})
+NUMERIC = frozenset({Kind.RATIO, Kind.COUNT, Kind.DAYS, Kind.POINTS, Kind.MONEY})
 WHOLE = frozenset({Kind.COUNT, Kind.DAYS})  # the numerator is the value
 
 
@@ -92,6 +92,28 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Significance:
+    """A leaf: the two counts whose change the metric is differ by more than chance, at a level between 0 and 1/2."""
+
+    metric: Metric
+    level: Fraction
+
+    def __str__(self) -> str:
+        return f"significant({self.metric.name}, {spelt_number(self.level)})"
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        """The metric's parts that are compared, later one first."""
+        assert self.metric.counts is not None, "the parser admits only changes of two counts"
+        return self.metric.counts
+
+    @property
+    def plain_threshold(self) -> float:
+        """The level as JSON shows it."""
+        return float(self.level)
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """True where the operand is false; what cannot be told stays so."""
 
@@ -121,7 +143,8 @@ class Or:
         return " or ".join(str(operand) for operand in self.operands)
 
 
-Node = Comparison | Not | And | Or
+Clause = Comparison | Significance
+Node = Clause | Not | And | Or
 
 
 def joined(kind: type[And] | type[Or], operands: Iterable[Node]) -> Node:
@@ -135,10 +158,10 @@ def joined(kind: type[And] | type[Or], operands: Iterable[Node]) -> Node:
     return flat[0] if len(flat) == 1 else kind(tuple(flat))
 
 
-def leaves(node: Node, *, negated: bool = False) -> Iterator[tuple[Comparison, bool]]:
-    """Every comparison from left to right, with whether an odd number of ``not`` stands before it."""
+def leaves(node: Node, *, negated: bool = False) -> Iterator[tuple[Clause, bool]]:
+    """Every clause from left to right, with whether an odd number of ``not`` stands before it."""
     match node:
-        case Comparison():
+        case Comparison() | Significance():
             yield node, negated
         case Not(operand):
             yield from leaves(operand, negated=not negated)

@@ -3,11 +3,13 @@
     logins.change_28d <= -0.20 and logins.previous_28d >= 20
     0 <= renewal.days_to <= 90 and not sentiment.rating in ("green", "yellow")
     champion.departed
+    logins.change_28d <= -0.20 and significant(logins.change_28d, 0.05)
 
 ``and`` ``or`` ``not`` ``( )``, the six comparisons and their chains, ``in`` and ``not in`` a list of words, numbers,
-quoted text, ``true`` and ``false``, and the names of metrics; nothing else. A comparison has a metric on one side and a
-number or text on the other. Numbers keep the exact decimal that was written. A condition has at most 1,000 characters,
-50 comparisons and 20 levels; a number at most 9 digits on each side of its point, so that most products fit 64 bits.
+quoted text, ``true`` and ``false``, the names of metrics, and ``significant()``; nothing else. A comparison has a
+metric on one side and a number or text on the other. Numbers keep the exact decimal that was written. A condition has
+at most 1,000 characters, 50 comparisons and 20 levels; a number at most 9 digits on each side of its point, so that
+most products fit 64 bits.
 """
 
 from __future__ import annotations
@@ -19,8 +21,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from alerts.rules.expression import NUMERIC, WHOLE, And, Comparison, Node, Not, Op, Or, joined, leaves
-from alerts.rules.nearest import shown, unknown
+from alerts.rules.expression import (
+    NUMERIC,
+    WHOLE,
+    And,
+    Comparison,
+    Node,
+    Not,
+    Op,
+    Or,
+    Significance,
+    joined,
+    leaves,
+)
+from alerts.rules.nearest import nearest, shown, unknown
 from alerts.values import Kind, Metric
 from consumers.errors import ConfigurationError
 
@@ -28,6 +42,8 @@ MAX_CHARACTERS = 1_000
 MAX_COMPARISONS = 50
 MAX_DEPTH = 20
 MAX_DIGITS = 9
+SIGNIFICANT = "significant"
+_MOST_LEVEL = Fraction(1, 2)  # at one half and above, every odd total would be significant
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t]+)
@@ -72,6 +88,7 @@ _NOUNS = {
     Kind.RATIO: "a ratio",
     Kind.COUNT: "a count",
     Kind.DAYS: "a number of days",
+    Kind.POINTS: "a score of 100",
     Kind.MONEY: "an amount of money",
 }
 _BOOLEANS = {"true": True, "false": False}
@@ -180,6 +197,8 @@ class _Reader:
                 return Not(self.condition(operand, depth + 1))
             case ast.Compare():
                 return self._comparisons(node)
+            case ast.Call(func=ast.Name()):
+                return self._significance(node)
             case _:
                 return self._bare(self._operand(node))
 
@@ -192,6 +211,33 @@ class _Reader:
                 f"{metric.name} stands alone: compare it, as in `{_example(metric)}`", operand.offset
             )
         return Comparison(metric, Op.EQ, True)
+
+    def _significance(self, node: ast.Call) -> Node:
+        """``significant(metric, level)``, the one function there is."""
+        offset = self._offset(node)
+        assert isinstance(node.func, ast.Name)
+        if node.func.id != SIGNIFICANT:
+            close = nearest(node.func.id, [SIGNIFICANT])
+            hint = f': did you mean "{close}"?' if close else ""
+            raise ConditionError(f"there are no functions in a condition but {SIGNIFICANT}(){hint}", offset)
+        if len(node.args) != 2 or node.keywords:
+            raise ConditionError(
+                f"{SIGNIFICANT}() wants a metric and a level, as in `{SIGNIFICANT}(logins.change_28d, 0.05)`",
+                offset,
+            )
+        named, level = (self._operand(argument) for argument in node.args)
+        if isinstance(named, _Literal):
+            raise ConditionError(f"{SIGNIFICANT}() wants a metric first", named.offset)
+        if named.metric.counts is None:
+            fit = ", ".join(name for name, metric in self.catalogue.items() if metric.counts is not None)
+            raise ConditionError(
+                f"{named.metric.name} is no change of two counts: {SIGNIFICANT}() can test {fit or 'none'}",
+                named.offset,
+            )
+        value = level.value if isinstance(level, _Literal) else None
+        if not isinstance(value, Fraction) or not 0 < value < _MOST_LEVEL:
+            raise ConditionError("the level is a number above 0 and below 0.5, as in 0.05", level.offset)
+        return Significance(named.metric, value)
 
     def _comparisons(self, node: ast.Compare) -> Node:
         ops = []
@@ -237,8 +283,12 @@ class _Reader:
                 return _Literal(tuple(words), offset, tuple(self._offset(element) for element in elements))
             case ast.BinOp() | ast.UnaryOp(op=ast.USub()):
                 raise ConditionError("there is no arithmetic in a condition", offset)
+            case ast.Call(func=ast.Name(id=name)) if name == SIGNIFICANT:
+                raise ConditionError(
+                    f"{SIGNIFICANT}() is true or false: write it alone, or after `not`", offset
+                )
             case ast.Call():
-                raise ConditionError("there are no functions in a condition", offset)
+                raise ConditionError(f"there are no functions in a condition but {SIGNIFICANT}()", offset)
             case ast.BoolOp() | ast.Compare() | ast.UnaryOp():
                 raise ConditionError("a comparison cannot be compared", offset)
             case _:
@@ -262,6 +312,8 @@ class _Reader:
         offset = self._offset(node)
         digits = _TOKEN.match(self.source, offset)
         assert digits is not None
+        if digits.lastgroup != "number":  # Python reads .5, a decimal has a digit before its point
+            raise ConditionError("write a digit before the point, as in 0.5", offset)
         whole, _, decimals = digits.group().partition(".")
         if len(whole) > MAX_DIGITS or len(decimals) > MAX_DIGITS:
             raise ConditionError(

@@ -69,7 +69,8 @@ class Judgement:
 class Rule:
     """One entry of the rule file, checked. Durations are microseconds; ``line`` is where it begins in its file.
 
-    ``version`` is a hash of what decides (conditions, floors, times, severity), the same however it is spelt.
+    ``version`` is a hash of what decides (conditions, floors, times, severity), the same however it is spelt;
+    ``metrics`` are the names that its conditions read, each once.
     """
 
     id: str
@@ -86,9 +87,10 @@ class Rule:
     mode: Mode = Mode.LIVE
     line: int = field(default=0, compare=False)
     version: str = field(init=False)
+    metrics: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Derive the version."""
+        """Derive the version and the names."""
         decisive = [
             self.id,
             str(self.when.root),
@@ -98,17 +100,13 @@ class Rule:
             sorted(self.floors.items()),
         ]
         object.__setattr__(self, "version", hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16])
+        more = self.resolve_when.metrics if self.resolve_when else ()
+        object.__setattr__(self, "metrics", tuple(dict.fromkeys((*self.when.metrics, *more))))
 
     @property
     def title(self) -> str:
         """The title as it was written, with its placeholders."""
         return self.heading.text
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names that its conditions read, each once."""
-        more = self.resolve_when.metrics if self.resolve_when else ()
-        return tuple(dict.fromkeys((*self.when.metrics, *more)))
 
     def judge(self, readings: Readings) -> Judgement:
         """The verdict on every account."""

@@ -23,7 +23,7 @@ MAX_CHARACTERS = 200
 MISSING = "n/a"
 
 _STYLES = ("abs", "signed")
-_NUMBERS = frozenset({Kind.RATIO, Kind.COUNT, Kind.DAYS})
+_NUMBERS = frozenset({Kind.RATIO, Kind.COUNT, Kind.DAYS, Kind.POINTS})
 _MAX_WORD = 80  # a customer's own text in a title is cut there
 
 
@@ -110,5 +110,7 @@ def _number(kind: Kind, value: Any, style: str) -> str:
             return f"{sign}{percent:,.1f}".removesuffix(".0") + "%"
         case Kind.DAYS:
             return f"{sign}{shown:,} {'day' if abs(shown) == 1 else 'days'}"
+        case Kind.POINTS:
+            return f"{sign}{shown:.2f}".rstrip("0").removesuffix(".")
         case _:
             return f"{sign}{shown:,}"

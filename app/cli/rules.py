@@ -1,19 +1,25 @@
-"""`bellwether rules`: which are in force, whether a file is right, and why one did or did not fire."""
+"""`bellwether rules`: which are in force, whether a file is right, why one did or did not fire, what a change does."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli import DONE, USAGE, output
+from app.cli import DONE, USAGE, history_files, output
+from app.cli.history_files import Files, FromDay, UntilDay
 from app.cli.opened import opened, settings
 from app.cli.output import Output, OutputOption
 from consumers.errors import ConfigurationError
 
-app = typer.Typer(help="Rules as code: check, list, explain.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from alerts.backtest.difference import Difference
+    from consumers.days import Calendar
+
+app = typer.Typer(help="Rules as code: check, list, explain, diff.", no_args_is_help=True)
 Rules = Annotated[
     Path | None,
     typer.Option("--rules", help="A configuration file; by default the one of BELLWETHER_CONFIG."),
@@ -87,6 +93,72 @@ def explain(
         empty="it compares nothing",
         styles={"true": "bold red", "unknown": "yellow"},
     )
+    if answer["clears"]:
+        output.line(f"ends with: {answer['clears']['text']}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The rule file as it is.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The rule file as it would be.")],
+    files: Files,
+    from_: FromDay = "",
+    until: UntilDay = "",
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """What a change of rules would do to history: how many alerts, which accounts more, and which no longer."""
+    from alerts.backtest.difference import difference
+    from alerts.configuration import load_configuration
+    from alerts.metrics.catalogue import CATALOGUE
+    from alerts.replay import Summary
+    from consumers.days import Calendar
+
+    read = settings()
+    before, after = load_configuration(old, CATALOGUE), load_configuration(new, CATALOGUE)
+    calendar = Calendar(read.timezone)
+    first, last = history_files.days(calendar, from_, until)
+    history_files.check_readable(files)
+    history = history_files.read_files(files, calendar, read.now, before.is_internal)
+    histories = (history, history)
+    if before.internal_users != after.internal_users:
+        histories = (history, history_files.read_files(files, calendar, read.now, after.is_internal))
+    summary = Summary()
+    found = difference(before, after, histories, calendar, first=first, until=last, summary=summary)
+    if out is Output.JSON:
+        output.document(
+            {
+                "accounts": summary.accounts,
+                "days": summary.days,
+                "rules": [each.describe(calendar) for each in found.rules],
+                "any_rule": found.whole.describe(calendar),
+            }
+        )
+    else:
+        output.line(f"{summary.accounts:,} accounts, {summary.days:,} days closed")
+        _print_difference(found, calendar)
+
+
+def _print_difference(found: Difference, calendar: Calendar) -> None:
+    changed = [each for each in found.rules if each.change != "same" or each.gained or each.lost]
+    output.table(
+        ("rule", "", ">alerts before", ">after", ">accounts more", ">accounts fewer"),
+        (
+            (each.rule, each.change, each.old.opened, each.new.opened, len(each.gained), len(each.lost))
+            for each in [*changed, *([found.whole] if changed else [])]
+        ),
+        empty="no rule decides otherwise",
+    )
+
+    def rows() -> Iterator[tuple[str, str, str, str]]:
+        for each in changed:
+            for would, accounts in (("would alert", each.gained), ("would not", each.lost)):
+                for account, day in sorted(accounts.items()):
+                    yield account, would, each.rule, calendar.date(day).isoformat()
+
+    if changed:
+        output.table(
+            ("account", "", "rule", "first on"), sorted(rows()), empty="the same accounts alert as before"
+        )
 
 
 def _row(leaf: dict[str, Any]) -> list[Any]:
@@ -98,5 +170,5 @@ def _row(leaf: dict[str, Any]) -> list[Any]:
         output.number(leaf["gap"]),
         leaf["status"],
         leaf["result"],
-        leaf["clears"],
+        (leaf["clears_by"] or {}).get("text") or leaf["clears"],
     ]

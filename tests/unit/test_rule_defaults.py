@@ -39,6 +39,22 @@ TABLE = {
     "stickiness-low": ("engagement.dau_mau < 0.10", "medium", "14d"),
     "renewal-overdue": ("renewal.overdue_days >= 1", "low", "7d"),
     "seats-upsell": ("seats.utilization > 0.80 and seats.purchased >= 10", "info", "30d"),
+    "sponsor-absent": ("sponsor.days_since_login >= 60", "medium", "14d"),
+    "adoption-narrow": ("features.breadth <= 0.20", "medium", "14d"),
+    "feature-abandoned": ("features.abandoned_count >= 1", "medium", "14d"),
+    "escalation-before-renewal": ("escalations.open >= 1 and renewal.days_to <= 90", "high", "3d"),
+    "sentiment-red": ('sentiment.rating == "red"', "high", "3d"),
+    "sentiment-crashed": ('sentiment.rating == "red" and sentiment.previous == "green"', "critical", "1d"),
+    "sentiment-overdue": ("sentiment.overdue", "info", "7d"),
+    "first-value-late": ("ttfv.days > 60", "medium", "7d"),
+    "integration-lost": ("integrations.lost >= 1", "low", "14d"),
+    "health-red": ('health.band == "red"', "critical", "3d"),
+    "health-yellow-4w": ('health.band == "yellow" and health.days_in_band >= 28', "medium", "14d"),
+    "renewal-at-risk": (
+        'renewal.days_to <= 90 and (health.band == "yellow" or health.band == "red")',
+        "high",
+        "7d",
+    ),
 }
 
 
@@ -53,6 +69,22 @@ def seats(used, bought, since_increase=Status.NOT_APPLICABLE):
 
 def lost(share, unused):
     return {"seats.utilization_change_28d": share, "seats.unused": unused}
+
+
+def escalated(open_ones, days_to):
+    return {"escalations.open": open_ones, "renewal.days_to": days_to}
+
+
+def rated(newest, before=Status.NOT_APPLICABLE):
+    return {"sentiment.rating": newest, "sentiment.previous": before}
+
+
+def banded(band, days):
+    return {"health.band": band, "health.days_in_band": days}
+
+
+def renewing(days_to, band):
+    return {"renewal.days_to": days_to, "health.band": band}
 
 
 NO_SEATS = dict.fromkeys(seats(0, 1), Status.NOT_APPLICABLE)
@@ -133,6 +165,56 @@ CASES = [
     ("seats-upsell", seats(9, 9), FALSE),
     ("seats-upsell", {**seats(0, 10), "seats.utilization": NEW}, UNKNOWN),
     ("seats-upsell", NO_SEATS, FALSE),
+    ("sponsor-absent", {"sponsor.days_since_login": 60}, TRUE),
+    ("sponsor-absent", {"sponsor.days_since_login": 59}, FALSE),
+    ("sponsor-absent", {"sponsor.days_since_login": 0}, FALSE),
+    ("sponsor-absent", {"sponsor.days_since_login": Status.UNKNOWN}, UNKNOWN),
+    ("sponsor-absent", {"sponsor.days_since_login": STALE}, UNKNOWN),
+    ("adoption-narrow", {"features.breadth": Fraction(1, 5)}, TRUE),
+    ("adoption-narrow", {"features.breadth": Fraction(201, 1000)}, FALSE),
+    ("adoption-narrow", {"features.breadth": Fraction(4, 5)}, FALSE),
+    ("adoption-narrow", {"features.breadth": N_A}, FALSE),
+    ("adoption-narrow", {"features.breadth": STALE}, UNKNOWN),
+    ("feature-abandoned", {"features.abandoned_count": 1}, TRUE),
+    ("feature-abandoned", {"features.abandoned_count": 0}, FALSE),
+    ("feature-abandoned", {"features.abandoned_count": NEW}, UNKNOWN),
+    ("escalation-before-renewal", escalated(1, 90), TRUE),
+    ("escalation-before-renewal", escalated(1, 0), TRUE),
+    ("escalation-before-renewal", escalated(1, 91), FALSE),
+    ("escalation-before-renewal", escalated(1, N_A), FALSE),
+    ("escalation-before-renewal", escalated(0, 30), FALSE),
+    ("escalation-before-renewal", escalated(Status.UNKNOWN, 30), UNKNOWN),
+    ("sentiment-red", rated("red"), TRUE),
+    ("sentiment-red", rated("yellow", "red"), FALSE),
+    ("sentiment-red", rated(Status.UNKNOWN, Status.UNKNOWN), UNKNOWN),
+    ("sentiment-crashed", rated("red", "green"), TRUE),
+    ("sentiment-crashed", rated("red", "yellow"), FALSE),
+    ("sentiment-crashed", rated("red"), FALSE),
+    ("sentiment-crashed", rated("green", "green"), FALSE),
+    ("sentiment-crashed", rated(Status.UNKNOWN, Status.UNKNOWN), UNKNOWN),
+    ("sentiment-overdue", {"sentiment.overdue": True}, TRUE),
+    ("sentiment-overdue", {"sentiment.overdue": False}, FALSE),
+    ("sentiment-overdue", {"sentiment.overdue": Status.UNKNOWN}, UNKNOWN),
+    ("first-value-late", {"ttfv.days": 61}, TRUE),
+    ("first-value-late", {"ttfv.days": 60}, FALSE),
+    ("first-value-late", {"ttfv.days": NEW}, UNKNOWN),
+    ("integration-lost", {"integrations.lost": 1}, TRUE),
+    ("integration-lost", {"integrations.lost": 0}, FALSE),
+    ("integration-lost", {"integrations.lost": N_A}, FALSE),
+    ("integration-lost", {"integrations.lost": Status.UNKNOWN}, UNKNOWN),
+    ("health-red", banded("red", 1), TRUE),
+    ("health-red", banded("yellow", 1), FALSE),
+    ("health-red", banded(Status.UNKNOWN, Status.UNKNOWN), UNKNOWN),
+    ("health-yellow-4w", banded("yellow", 28), TRUE),
+    ("health-yellow-4w", banded("yellow", 27), FALSE),
+    ("health-yellow-4w", banded("green", 90), FALSE),
+    ("health-yellow-4w", banded(STALE, STALE), UNKNOWN),
+    ("renewal-at-risk", renewing(90, "yellow"), TRUE),
+    ("renewal-at-risk", renewing(0, "red"), TRUE),
+    ("renewal-at-risk", renewing(91, "red"), FALSE),
+    ("renewal-at-risk", renewing(30, "green"), FALSE),
+    ("renewal-at-risk", renewing(N_A, "red"), FALSE),
+    ("renewal-at-risk", renewing(30, Status.UNKNOWN), UNKNOWN),
 ]
 
 
@@ -215,6 +297,27 @@ TITLES = {
     ),
     "renewal-overdue": ({"renewal.overdue_days": 3}, "The renewal date passed 3 days ago"),
     "seats-upsell": (seats(102, 120), "85% of 120 seats are in use: room to grow"),
+    "sponsor-absent": (
+        {"sponsor.days_since_login": 75},
+        "The executive sponsor has not been seen for 75 days",
+    ),
+    "adoption-narrow": ({"features.breadth": Fraction(1, 8)}, "Only 12.5% of the core features are in use"),
+    "feature-abandoned": (
+        {"features.abandoned_count": 2},
+        "Core features in use a month ago and given up since: 2",
+    ),
+    "escalation-before-renewal": (escalated(2, 30), "Open escalations: 2, and the renewal is in 30 days"),
+    "sentiment-red": ({}, "The CSM's rating is red"),
+    "sentiment-crashed": ({}, "The CSM's rating fell from green to red"),
+    "sentiment-overdue": ({"sentiment.age_days": 8}, "The CSM's rating is 8 days old"),
+    "first-value-late": (
+        {"ttfv.days": 61},
+        "61 days in, the first value took too long or is still to come",
+    ),
+    "integration-lost": ({"integrations.lost": 1}, "Integrations disconnected and not replaced: 1"),
+    "health-red": ({}, "Health is red"),
+    "health-yellow-4w": ({"health.days_in_band": 28}, "Health has been yellow for 28 days"),
+    "renewal-at-risk": (renewing(42, "yellow"), "The renewal is in 42 days and health is yellow"),
 }
 
 
