@@ -1,4 +1,4 @@
-"""`make bench`: how fast ingest and the sweep are, as ratios within one run.
+"""`make bench`: how fast ingest, the sweep, a replay and answers are, as ratios within one run.
 
 Machines differ and drift, so nothing here passes or fails. Jobs take turns, three rounds each, in processes of their
 own; what is printed are medians, and ratios within a round.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.generate import logins
+from benchmarks.year import year
 
 HERE = Path(__file__).parent
 JOBS = ("decode", "naive", "bellwether")
@@ -82,12 +83,49 @@ def sweep(sizes: list[int], folder: Path) -> None:
         )
 
 
+def replay(events: int, rounds: int) -> None:
+    """Print the table of a year's replay: reading alone, and all of it. CPU time is the processes' own."""
+    path = year(HERE / "data" / f"year-{events}.ndjson", events=events)
+    print(
+        f"replay of a year, 1,000 accounts, {events:,} events, all shipped rules at every close, best of {rounds}"
+    )
+    print(f"{'':12}{'events/s':>12}{'per CPU second':>16}{'seconds':>9}{'peak MB':>9}{'ledger lines':>14}")
+    for job in ("read", "replay"):
+        results = [run("replay", job, path) for _ in range(rounds)]
+        if any(result["events"] != events for result in results):
+            raise SystemExit("a job lost events: its figures mean nothing")
+        best = min(results, key=lambda result: result["seconds"])
+        print(
+            f"{job:12}{rate(best):>12,.0f}{events / best['cpu_seconds']:>16,.0f}{best['seconds']:>9.1f}"
+            f"{max(each['peak_mb'] for each in results):>9}{best.get('lines', 0):>14,}"
+        )
+
+
+def answers(folder: Path) -> None:
+    """Print how long the two heaviest questions take over REST."""
+    told = run("retention", 100_000, folder)
+    print(
+        "GET /v1/portfolio/retention, 100,000 accounts, 24 months, whole request but the socket, median of five"
+    )
+    print(f"  {told['seconds']:.2f} s, {told['cpu_seconds']:.2f} CPU s, {told['peak_mb']} MB")
+    told = run("risk", 10_000, folder)
+    print("GET /v1/accounts/{id}/risk, 10,000 accounts, 32 connections, one process")
+    print(
+        f"  asking without a pause: {told['per_second']:,.0f}/s, p50 {told['closed_p50_ms']:.1f} ms,"
+        f" p99 {told['closed_p99_ms']:.1f} ms"
+    )
+    print(f"  {told['rate']} a second: p50 {told['paced_p50_ms']:.1f} ms, p99 {told['paced_p99_ms']:.1f} ms")
+
+
 def main() -> None:
-    """Both tables."""
+    """All tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "ingest", "sweep"], default="all")
+    parser.add_argument(
+        "what", nargs="?", choices=["all", "ingest", "sweep", "replay", "answers"], default="all"
+    )
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--replayed", type=int, default=5_000_000, help="events of the replay")
     parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bellwether-bench-") as folder:
@@ -95,6 +133,10 @@ def main() -> None:
             ingest(chosen.events, chosen.rounds, Path(folder))
         if chosen.what in {"all", "sweep"}:
             sweep(chosen.accounts, Path(folder))
+        if chosen.what in {"all", "replay"}:
+            replay(chosen.replayed, chosen.rounds)
+        if chosen.what in {"all", "answers"}:
+            answers(Path(folder))
 
 
 if __name__ == "__main__":
