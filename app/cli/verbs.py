@@ -9,15 +9,20 @@ import typer
 from app.cli import (
     accounts,
     alerts,
+    backtest,
+    bulk,
     dead_letters,
     deliveries,
     events,
+    health_fit,
     keys,
     operations,
+    outcomes,
     positions,
     rebuild,
     rules,
     service,
+    sources,
     topics,
 )
 
@@ -55,15 +60,22 @@ app.command(rich_help_panel=EVENTS)(events.replay)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=EVENTS)
 app.command(rich_help_panel=CUSTOMERS)(accounts.accounts)
 app.command(rich_help_panel=CUSTOMERS)(accounts.risk)
+app.command(rich_help_panel=CUSTOMERS)(outcomes.retention)
+app.command("import", rich_help_panel=CUSTOMERS)(bulk.import_files)
+app.command("export", rich_help_panel=CUSTOMERS)(bulk.export_rows)
+app.command(rich_help_panel=CUSTOMERS)(bulk.rate)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=CUSTOMERS)
 app.add_typer(rules.app, name="rules", rich_help_panel=RULES)
+app.command(rich_help_panel=RULES)(backtest.backtest)
 app.add_typer(deliveries.destinations, name="destinations", rich_help_panel=DELIVERY)
 app.add_typer(deliveries.app, name="deliveries", rich_help_panel=DELIVERY)
 app.add_typer(keys.app, name="keys", rich_help_panel=OPERATIONS)
 app.add_typer(operations.config, name="config", rich_help_panel=OPERATIONS)
 app.add_typer(positions.app, name="positions", rich_help_panel=OPERATIONS)
+app.add_typer(sources.app, name="sources", rich_help_panel=OPERATIONS)
 app.add_typer(topics.app, name="topics", rich_help_panel=OPERATIONS)
 app.add_typer(operations.db, name="db", rich_help_panel=OPERATIONS)
-app.command(rich_help_panel=OPERATIONS)(operations.doctor)
-app.command(rich_help_panel=OPERATIONS)(operations.health)
+operations.health_group.command()(health_fit.fit)
+app.add_typer(operations.health_group, name="health", rich_help_panel=OPERATIONS)
+app.command(rich_help_panel=OPERATIONS)(bulk.doctor)
 app.command(rich_help_panel=OPERATIONS)(operations.version)

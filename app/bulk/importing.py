@@ -1,0 +1,108 @@
+"""The use case: a file is read, compared with what is stored, and what it changes is taken in as events.
+
+They go where all events go: to Kafka where there is one, else to the journal, which is then read to its end here,
+beside a running service or without one. So when an import has ended, what it said is stored; one that was killed is run
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from app.bootstrap import House, judge, organisation_calendar
+from app.bulk.plan import Plan, plan_sheet
+from app.bulk.rows import SOURCE
+from app.bulk.sheet import Sheet
+from app.bulk.stored import standings
+from app.clock import Clock
+from app.database.engine import Database
+from app.database.idempotency import Answer
+from app.database.journal import JournalSource
+from app.intake import Good, Taken
+from app.settings import Settings
+
+_TAKEN_AT_ONCE = 1_000  # events that become durable together
+
+
+class Opened(Protocol):
+    """What an import works on."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration of this process."""
+
+    @property
+    def clock(self) -> Clock:
+        """Both clocks."""
+
+    @property
+    def database(self) -> Database:
+        """The database, of this version's schema."""
+
+
+def planned(opened: Opened, sheet: Sheet) -> Plan:
+    """What a file would change now; nothing is written. Raises ConfigurationError, StorageError."""
+    calendar = organisation_calendar(opened.settings, opened.database, fix=False)
+    known = partial(standings, opened.database)
+    return plan_sheet(sheet, calendar, known, opened.clock.now_us())
+
+
+class Import:
+    """Takes in files, one after another, each complete before the next; then judges once."""
+
+    def __init__(self, opened: Opened) -> None:
+        """Raises ConfigurationError, StorageError."""
+        self._opened = opened
+        self._house = House.build(opened.settings, opened.clock, opened.database, folds=True)
+        self._intake = self._house.intake()
+        self.events = 0
+        self._settle()  # what was taken in before, perhaps by a run that was killed, is compared with
+
+    def take(self, sheet: Sheet) -> Plan:
+        """One file. Raises StorageError, and LogUnavailable where there is a Kafka."""
+        known = partial(standings, self._opened.database)
+        made = plan_sheet(sheet, self._house.calendar, known, self._opened.clock.now_us())
+        self.send(made.events)
+        return made
+
+    def send(self, events: Sequence[Good]) -> None:
+        """Make events durable, and stored where there is no Kafka."""
+        for first in range(0, len(events), _TAKEN_AT_ONCE):
+            some = events[first : first + _TAKEN_AT_ONCE]
+            self._intake.take(
+                Taken(
+                    good=some,
+                    refused=(),
+                    sender=SOURCE,
+                    received_at=self._opened.clock.real_us(),
+                    answer=Answer(202, "{}"),
+                )
+            )
+            self.events += len(some)
+        if events:
+            self._settle()
+
+    def judge(self) -> int | None:
+        """Judge what was changed: how many accounts, None where a running service does it."""
+        if self.in_kafka:
+            return None
+        return judge(self._opened.settings, self._opened.clock, self._opened.database, ())
+
+    @property
+    def in_kafka(self) -> bool:
+        """Whether the running consumers will store what was taken in."""
+        return self._house.log is not None
+
+    def close(self) -> None:
+        """Let go of Kafka."""
+        if self._house.log is not None:
+            self._house.log.close()
+
+    def _settle(self) -> None:
+        """Read the journal to its end."""
+        if self.in_kafka:
+            return
+        source = JournalSource(self._opened.database)
+        self._house.consumer(source).drain()
