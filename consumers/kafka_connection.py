@@ -186,6 +186,16 @@ class Connection:
         self._cluster.config["retry_backoff_ms"] = _MISSING_MS if lacking else self._retry_ms
         return lacking
 
+    def shape(self, topics: Iterable[str]) -> Mapping[str, tuple[str | None, int]]:
+        """What partitions are given out by: of each topic the log and how many partitions it has."""
+        return {
+            each: (self.log_of(each), len(self._cluster.partitions_for_topic(each) or ())) for each in topics
+        }
+
+    def rejoin(self) -> None:
+        """Have the group give out its partitions once more, with one of the next polls."""
+        self._consumer._coordinator.request_rejoin()
+
     def refusal(self) -> str | None:
         """Why a broker would not have us, if one said so."""
         failures = self._consumer._client._manager._auth_failures

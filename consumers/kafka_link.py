@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consumers.kafka_batches import install
 from consumers.kafka_client import KafkaClient
@@ -12,6 +12,7 @@ from consumers.kafka_connection import Connection
 _WATCH_S = 2.0  # between two looks at the cluster: is it there, are the topics still the same
 _EAGER_S = 0.1  # the same until it first answers
 _FORGOTTEN_S = 60.0  # three times what a rebalance may take with a member that died
+_UNHEEDED_S = 5.0  # a change of topics is given out anew within a second or two
 _SILENT_S = 10.0  # without an answer for so long it counts as away
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _MAKE_THEM = "`bellwether topics create` makes them"
@@ -42,6 +43,8 @@ class Link:
         self._retry_at = float("-inf")
         self._failures = 0
         self._missing: Sequence[str] = ()
+        self._shape: Mapping[str, tuple[str | None, int]] = {}
+        self._unheeded: tuple[float, int] | None = None  # since when, and the membership's epoch then
         self.connection: Connection | None = None
         self.problem: str | None = None
 
@@ -113,6 +116,7 @@ class Link:
             return False
         self.heard()
         self._look_for_topics(self.connection)
+        self._see_that_changes_are_heeded(self.connection, now)
         if self.connection.group_silent_s > _FORGOTTEN_S:
             self._begin_anew()
             return False
@@ -129,6 +133,23 @@ class Link:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close({})
+
+    def _see_that_changes_are_heeded(self, connection: Connection, now: float) -> None:
+        """A topic that was made, made anew or grew is given out by the group; if it is not, ask for that.
+
+        The library compares what it knew when it last gave partitions out with what it knows now. What it learns
+        in between, on another thread, can be in both, and then nobody ever reads the new partitions.
+        """
+        shape = connection.shape(self._topics)
+        if shape != self._shape:
+            self._shape, self._unheeded = shape, (now, connection.membership.epoch)
+        elif self._unheeded is not None:
+            since, epoch = self._unheeded
+            if connection.membership.epoch != epoch:
+                self._unheeded = None
+            elif now - since > _UNHEEDED_S:
+                self._unheeded = None
+                connection.rejoin()
 
     def _look_for_topics(self, connection: Connection) -> None:
         """Say once which are not there: the others are read meanwhile, so it keeps nothing from working."""

@@ -259,6 +259,20 @@ def test_a_topic_that_is_not_there_yet_keeps_no_other_from_being_read(kafka: str
         assert reader.read(10) == numbered(10)
 
 
+def test_a_topic_whose_making_the_library_missed_is_read_all_the_same(kafka: str) -> None:
+    topic, later = create_topic(kafka, fresh("there")), fresh("later")
+    fill(kafka, topic, *numbered(5))
+    with reading(kafka, topic, later) as reader:
+        reader.read(5)
+        connection = reader.source._link.connection
+        assert connection is not None
+        # As if it had learnt of the topic while it gave partitions out: then nothing has changed since.
+        connection._consumer._coordinator._assignment_snapshot = None
+        create_topic(kafka, later)
+        fill(kafka, later, *numbered(5, 5))
+        assert reader.read(10) == numbered(10)
+
+
 def test_topics_that_are_not_there_are_named_and_looked_for_gently(
     kafka: str, caplog: pytest.LogCaptureFixture
 ) -> None:
