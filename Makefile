@@ -21,8 +21,9 @@ kafka: $(VENV)/dev.stamp ## a Kafka broker on 127.0.0.1:9092 until Ctrl-C (PORT=
 postgres: $(VENV)/dev.stamp ## a PostgreSQL cluster on 127.0.0.1:5432 until Ctrl-C (PORT= and DIR= choose)
 	@exec $(BIN)/python -m tests.servers.postgres $(if $(PORT),--port $(PORT)) $(if $(DIR),--dir '$(DIR)')
 
+# Compiled tests are kept, also where the shell says no: compiling them takes each process a quarter of a minute.
 test: $(VENV)/dev.stamp ## every test this machine can run, and why any was left out
-	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and that imports point downwards
 	$(BIN)/ruff check $(SOURCES)

@@ -48,6 +48,15 @@ class Reason(StrEnum):
     MANUAL = "manual"
 
 
+class Outcome(StrEnum):
+    """What came of an alert: a person says so, but for an account that churned. Closed, so that it can be counted."""
+
+    SAVED = "saved"  # the risk was real, and the customer stays
+    CHURNED = "churned"  # the risk was real, and the customer left
+    FALSE_ALARM = "false_alarm"  # there was no risk
+    NO_ACTION = "no_action"  # nothing was done, and nothing had to be
+
+
 class Verdict(IntEnum):
     """Kleene's three values of a rule's condition."""
 
@@ -96,6 +105,10 @@ class Alert:
     acknowledged_at: int | None = None
     acknowledged_by: str | None = None
     snoozed_until: int | None = None
+    outcome: Outcome | None = None
+    outcome_at: int | None = None
+    outcome_by: str | None = None  # None: by itself, as of a churned account
+    outcome_note: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -12,6 +12,7 @@ import msgspec
 from alerts.alert import Move, Severity
 from alerts.delivery import Delivery, address
 from alerts.routing import Route, Subject, recipients
+from alerts.silence import Silence
 from alerts.store import AccountCard
 from alerts.webhook import RuleCard, alert_payload, dump, summary_payload
 
@@ -129,6 +130,22 @@ class Announcer:
                 shadow=self.telling is Telling.SHADOW,
             )
         return found
+
+    def silence(self, told: Silence, *, now: int) -> list[Delivery]:
+        """One message for each destination: whom alerts would have reached must know why there are none."""
+        if self.telling is Telling.OFF:
+            return []
+        return address(
+            self.destinations,
+            kind="alert.summary",
+            alert_id=told.id,
+            account_id="",
+            episode=1,
+            seq=told.seq,
+            payload=dump(told.payload(self.public_url)),
+            now=now,
+            shadow=self.telling is Telling.SHADOW,
+        )
 
     def _recipients(self, move: Move, card: AccountCard) -> Sequence[str]:
         rule = self.rules.get(move.after.rule, RuleCard())

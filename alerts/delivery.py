@@ -156,6 +156,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """An attempt to be written down: the delivery as it was claimed, what came, what follows, and when it ended."""
+
+    delivery: Delivery
+    verdict: Verdict
+    outcome: Outcome
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationState:
     """What is known of a destination beside its configuration. ``not_before`` is 0 or when it may be sent to again."""
 
@@ -206,8 +216,11 @@ class Outbox(Protocol[Unit_contra]):
         enabled and not held back, if nothing earlier of the same alert and destination is unsettled.
         """
 
-    def settle(self, delivery: Delivery, verdict: Verdict, outcome: Outcome, now: int) -> bool:
-        """Write down an attempt and what follows from it; False, and nothing written, if the lease went elsewhere."""
+    def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
+        """Write down attempts at one destination, all or none, and what follows from them.
+
+        Returns the ids that were written; of the others the lease went elsewhere, and nothing of them is.
+        """
 
     def replay(self, now: int, ids: Collection[int]) -> int:
         """Queue again those of ``ids`` that were sent or parked, under the same webhook ids. Returns how many."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.alert import Alert, AlertStatus, Move, Reason
+from alerts.alert import Alert, AlertStatus, Move, Outcome, Reason
 from alerts.announcement import Announcer
-from alerts.lifecycle import moved, resolved
+from alerts.lifecycle import concluded, moved, resolved
 from alerts.risk import risk_level
 from alerts.store import AlertTransaction, Judged
 from consumers.days import Calendar
@@ -22,6 +22,10 @@ class UnknownAlert(BellwetherError):
 
 class AlertClosed(BellwetherError):
     """The alert is not in a state in which this can be done; it says which."""
+
+
+class AlertOpen(BellwetherError):
+    """Nothing can have come of the alert yet: it is open."""
 
 
 class AlertDesk:
@@ -56,15 +60,18 @@ class AlertDesk:
         after = replace(alert, snoozed_until=wanted)
         return self._write(moved(alert, after, "snoozed", None, now, tells=False, actor=actor), now)
 
-    def resolve(self, alert_id: str, actor: str, now: int) -> Alert:
-        """Closed by hand, and told. While its condition stays true it does not open again.
+    def resolve(
+        self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""
+    ) -> Alert:
+        """Closed by hand, and told, with what came of it. While its condition stays true it does not open again.
 
-        Raises UnknownAlert, AlertMoved.
+        Of one that is closed already only the outcome is written, and not told. Raises UnknownAlert, AlertMoved.
         """
         alert = self._find(alert_id)
         if not alert.open:
-            return alert
-        move = resolved(alert, Reason.MANUAL, now, actor)
+            news = outcome is not None and (alert.outcome, alert.outcome_note) != (outcome, note or None)
+            return self._say("feedback", alert, actor, now, outcome=outcome, note=note) if news else alert
+        move = resolved(alert, Reason.MANUAL, now, actor, outcome=outcome, note=note)
         if alert.evidence.get("mode") == "shadow":
             move = replace(move, tells=False)
         after = self._write(move, now)
@@ -76,16 +83,34 @@ class AlertDesk:
 
         Raises UnknownAlert, AlertMoved.
         """
-        return self._say("commented", alert_id, actor, now)
+        return self._say("commented", self._find(alert_id), actor, now)
 
-    def feedback(self, alert_id: str, actor: str, now: int) -> Alert:
-        """``actor`` said whether it was useful, the same way. Raises UnknownAlert, AlertMoved."""
-        return self._say("feedback", alert_id, actor, now)
+    def feedback(
+        self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""
+    ) -> Alert:
+        """``actor`` said whether it was useful, the same way, or what came of it once it was closed.
 
-    def _say(self, kind: str, alert_id: str, actor: str, now: int) -> Alert:
+        Raises UnknownAlert, AlertMoved; AlertOpen for an outcome of an open one.
+        """
         alert = self._find(alert_id)
+        if outcome is not None and alert.open:
+            raise AlertOpen(f"alert {alert.id} is {alert.status.value}: resolve it with its outcome")
+        return self._say("feedback", alert, actor, now, outcome=outcome, note=note)
+
+    def _say(
+        self,
+        kind: str,
+        alert: Alert,
+        actor: str,
+        now: int,
+        *,
+        outcome: Outcome | None = None,
+        note: str = "",
+    ) -> Alert:
         # A stopped ``for`` counts from updated_at, which therefore stays; so does the evidence, and is not copied.
         said = replace(alert, evidence={})
+        if outcome is not None:
+            said = concluded(said, outcome, now, actor, note)
         move = moved(alert, said, kind, None, alert.updated_at, tells=False, actor=actor)
         self._work.apply([move], [], now)
         return replace(move.after, evidence=alert.evidence)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, Verdict, alert_id, alert_key
+from alerts.alert import Alert, AlertStatus, Move, Outcome, Reason, Severity, Verdict, alert_id, alert_key
 
 HOLD_CLOSES = 28  # day closes in a row without a verdict, after which an alert resolves as cannot_tell
 
@@ -153,15 +153,20 @@ def transition(
     return TABLE[state, found].act(case)
 
 
-def resolved(alert: Alert, reason: Reason, now: int, actor: str = "") -> Move:
-    """An open alert's end.
+def resolved(
+    alert: Alert, reason: Reason, now: int, actor: str = "", *, outcome: Outcome | None = None, note: str = ""
+) -> Move:
+    """An open alert's end, with what came of it if somebody says so; of a churned account's that is known.
 
     One that never fired is ``dropped`` and not told. A resolve by hand while the condition is not known to be false
     is a dismissal: it stays closed until the condition was false once.
     """
     fired = alert.status is AlertStatus.FIRING
+    if outcome is None and fired and reason is Reason.CHURNED:
+        outcome = Outcome.CHURNED
+    told = alert if outcome is None else concluded(alert, outcome, now, actor, note)
     after = replace(
-        alert,
+        told,
         status=AlertStatus.RESOLVED,
         reason=reason,
         resolved_at=now,
@@ -174,6 +179,13 @@ def resolved(alert: Alert, reason: Reason, now: int, actor: str = "") -> Move:
         snoozed_until=None,
     )
     return moved(alert, after, "resolved" if fired else "dropped", reason, now, tells=fired, actor=actor)
+
+
+def concluded(alert: Alert, outcome: Outcome, now: int, actor: str, note: str = "") -> Alert:
+    """The alert with what came of it: the newest word stands, the history has those before."""
+    return replace(
+        alert, outcome=outcome, outcome_at=now, outcome_by=actor or None, outcome_note=note or None
+    )
 
 
 def moved(

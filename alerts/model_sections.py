@@ -36,7 +36,7 @@ from alerts.model import (
     Segment,
 )
 from alerts.rules.document import Problems, Section
-from alerts.rules.durations import parse_duration
+from alerts.rules.durations import LONGEST_US, parse_duration
 from alerts.rules.nearest import shown
 
 MODEL_FIELDS = ("core_features", "country", "currency", "sources", "health")
@@ -89,10 +89,10 @@ def _expected_gaps(root: Section, problems: Problems) -> Mapping[str, int]:
         if source is None:
             continue
         written = source.text("expected_gap")
-        source.need("expected_gap", "a source needs `expected_gap`: how long it may be silent, such as 3d")
+        source.need("expected_gap", "a source needs `expected_gap`: how long it may be silent, such as 3d, or never")
         source.finish()
         try:
-            gap = None if written is None else parse_duration(written)
+            gap = None if written is None else LONGEST_US if written == "never" else parse_duration(written)
         except ValueError as error:
             source.wrong("expected_gap", f"expected_gap: {error}")
             continue

@@ -28,8 +28,8 @@ from alerts.columns import (
     day_matrix,
     stacked,
 )
-from consumers.moments import CONTACT, SPONSOR
-from consumers.usage import CORE, WINDOW, feature_hash
+from alerts.portfolio_features import Adoption
+from alerts.portfolio_people import LastSeen, contacts_active, last_seen, sponsor_day
 from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS, NEVER
 
 __all__ = ["AccountRows", "Attributes", "Moment", "Portfolio"]
@@ -232,58 +232,23 @@ class Portfolio:
         never seen the later of the day on which he got the role and the first day of logins. NEVER without any
         (METRICS 2.6)."""
 
-        def read() -> IntArray:
-            chosen, owner, place = self._people(SPONSOR)
-            moments = self._moments()
-            unseen = np.maximum(moments.array["day"][chosen], self.family_day("logins")[owner])
-            last_days = self._last_seen()[0]
-            seen = np.flatnonzero(place >= 0)
-            seen = seen[last_days[place[seen]] != NEVER]
-            unseen[seen] = last_days[place[seen]]
-            return moments.newest(chosen, unseen)
-
-        return self._once(("sponsor",), read)
+        return self._once(
+            ("sponsor",),
+            lambda: sponsor_day(
+                self._moments(), self._users(), self._last_seen()[0], self.family_day("logins")
+            ),
+        )
 
     def contacts_active(self, first: int, last: int) -> IntArray:
         """Distinct current contacts whose user's last activity day is in [first..last]."""
 
-        def read() -> IntArray:
-            chosen, _, place = self._people(CONTACT)
-            chosen, place = chosen[place >= 0], place[place >= 0]
-            days = self._last_seen()[0][place]
-            return self._moments().total(chosen[(days >= first) & (days <= last)])
+        return self._once(
+            ("contacts", first, last),
+            lambda: contacts_active(self._moments(), self._users(), self._last_seen()[0], first, last),
+        )
 
-        return self._once(("contacts", first, last), read)
-
-    def _last_seen(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
-        """Each user's last activity day up to today, and the map that is counted back from it.
-
-        They are as stored, but for users active later than today, as when a day is closed after midnight: of these the
-        map says it, NEVER if it has nothing else.
-        """
-
-        def read() -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
-            cells = self._users()
-            last_days, maps = cells.last_day, cells.array["active"]
-            ahead = np.flatnonzero(last_days > self.today)
-            if len(ahead):
-                last_days, maps = last_days.copy(), maps.copy()
-                before = aligned(maps[ahead], last_days[ahead], self.today)
-                empty_bits = np.bitwise_count(~before & (before - np.uint64(1)))  # below the newest day
-                last_days[ahead] = np.where(before == 0, NEVER, self.today - empty_bits.astype(np.int64))
-                maps[ahead] = np.right_shift(before, empty_bits.astype(np.uint64))
-            return last_days, maps
-
-        return self._once(("last seen",), read)
-
-    def _people(self, kind: int) -> tuple[NDArray[np.intp], NDArray[np.intp], IntArray]:
-        """The moments of people: their places, their accounts, and the places of their users' cells, -1 without one."""
-        moments, cells = self._moments(), self._users()
-        chosen = self._of_kind(kind)
-        owner = moments.owner(chosen)
-        slot = moments.array["value"][chosen]
-        known = (slot >= 0) & (slot < cells.sizes[owner])
-        return chosen, owner, np.where(known, cells.starts[owner] + slot, -1)
+    def _last_seen(self) -> LastSeen:
+        return self._once(("last seen",), lambda: last_seen(self._users(), self.today))
 
     # --- moments ------------------------------------------------------------------------------------------------
 
@@ -347,58 +312,27 @@ class Portfolio:
     def core_in_use(self, first: int, last: int, days: int = 2) -> IntArray:
         """How many of them anybody used on ``days`` or more of the days [first..last], within 62 days of today."""
 
-        def read() -> IntArray:
-            used = np.bitwise_count(self._aligned_features() & self._mask(first, last)) >= days
-            return self._features().total(np.flatnonzero(used & self._core()))
-
-        return self._once(("in use", first, last, days), read)
+        return self._once(
+            ("in use", first, last, days), lambda: self._adoption().in_use(self._mask(first, last), days)
+        )
 
     def core_abandoned(self) -> IntArray:
         """How many of them two users or more used in [D-55..D-28] and nobody in [D-27..D] (METRICS 2.5)."""
-        return self._once(("abandoned",), lambda: self._features().total(np.flatnonzero(self._abandoned())))
+        return self._once(("abandoned",), self._adoption().abandoned)
 
     def abandoned_features(self, index: int) -> list[int]:
         """The hashes (``consumers.usage.feature_hash``) of those of one account."""
-        features = self._features()
-        end = int(features.ends[index])
-        rows = slice(end - int(features.sizes[index]), end)
-        found: list[int] = features.array["feature"][rows][self._abandoned()[rows]].tolist()
-        return found
+        return self._adoption().abandoned_hashes(index)
 
-    def _abandoned(self) -> BoolArray:
-        def read() -> BoolArray:
-            features = self._features().array
-            unused = (self._aligned_features() & self._mask(self.as_of - WINDOW + 1, self.as_of)) == 0
-            # The bit of the window that ends on D-28; before bit 0 nobody can have used it in that window.
-            bit = np.subtract(features["last_day"], self.as_of - 2 * WINDOW + 1, dtype=np.int64)
-            two = np.right_shift(features["two"], np.maximum(bit, 0).view(np.uint64)) & np.uint64(1)
-            found: BoolArray = unused & self._core() & (bit >= 0) & (two != 0)
-            return found
+    def _adoption(self) -> Adoption:
+        def read() -> Adoption:
+            features = self._once(
+                ("features",), lambda: Records(self._column(self._rows.features), FEATURE_DTYPE)
+            )
+            core = self.moment.model.core_features
+            return Adoption(features, self.profile["core_own"], core, self.as_of, self.today)
 
-        return self._once(("abandoned features",), read)
-
-    def _core(self) -> BoolArray:
-        """Which features are core features of their account."""
-
-        def read() -> BoolArray:
-            features = self._features()
-            hashes = [feature_hash(name) for name in self.moment.model.core_features]
-            common = np.isin(features.array["feature"], np.array(hashes, dtype=np.uint64))
-            own = np.repeat(self.profile["core_own"] >= 0, features.sizes)
-            found: BoolArray = np.where(own, (features.array["flags"] & CORE) != 0, common)
-            return found
-
-        return self._once(("core features",), read)
-
-    def _aligned_features(self) -> NDArray[np.uint64]:
-        def read() -> NDArray[np.uint64]:
-            features = self._features().array
-            return aligned(features["days"], features["last_day"], self.today)
-
-        return self._once(("aligned features",), read)
-
-    def _features(self) -> Records:
-        return self._once(("features",), lambda: Records(self._column(self._rows.features), FEATURE_DTYPE))
+        return self._once(("adoption",), read)
 
     # --- days of any activity -------------------------------------------------------------------------------------
 

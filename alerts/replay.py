@@ -29,6 +29,7 @@ from consumers.days import EPOCH, Calendar
 from consumers.history import History, read_history
 from consumers.pipeline import Totals
 
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 _TRUE = int(Verdict.TRUE)  # as an integer: numpy takes ten times as long to see through an enum
 _SHOWN: Mapping[str, Literal["opened", "resolved"]] = {"firing": "opened", "resolved": "resolved"}
 
@@ -232,8 +233,8 @@ class _Case:
     def _finding(self, row: int) -> Finding:
         judgement = self.judgement
         return Finding(
-            verdict=Verdict(int(judgement.verdict[row])),
-            clear=None if judgement.clear is None else Verdict(int(judgement.clear[row])),
+            verdict=_VERDICTS[judgement.verdict[row].item()],
+            clear=None if judgement.clear is None else _VERDICTS[judgement.clear[row].item()],
             because_not_applicable=bool(judgement.because_not_applicable[row]),
             stale=bool(judgement.stale[row]),
             churned=bool(self.churned[row]),

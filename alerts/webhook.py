@@ -65,6 +65,9 @@ def alert_payload(
         "fired_at": _iso(alert.fired_at),
         "resolved_at": _iso(alert.resolved_at),
         "due_at": _iso(alert.due_at),
+        "outcome": None if alert.outcome is None else alert.outcome.value,
+        "outcome_by": alert.outcome_by,
+        "outcome_note": alert.outcome_note,
         "playbook": {"action": rule.action, "due": rule.due} if rule.action else None,
         "labels": dict(rule.labels),
         "evidence": dict(alert.evidence),
@@ -182,6 +185,9 @@ def _thin(data: Mapping[str, Any]) -> dict[str, Any]:
         "episode",
         "seq",
         "baseline",
+        "outcome",
+        "outcome_by",
+        "outcome_note",
     )
     times = ("fired_at", "resolved_at", "due_at")
     counts = ("accounts", "alerts", "by_severity", "links")

@@ -25,12 +25,13 @@ from app.database.schedule import SqlSchedule
 from app.database.tables import setting
 from app.database.upsert import inserting
 from app.database.windows import SqlWindowStore
-from app.hearing import Hearing
+from app.hearing import Hearing, Silent
 from app.http.services import Probe, Services
 from app.intake import Intake, JournalIntake, KafkaIntake
 from app.reader import AccountReader
 from app.scheduler import CLOCK_LEASE, Clockwork
 from app.settings import Dedup, Settings
+from app.silence import SilenceWatch
 from consumers.days import Calendar
 from consumers.errors import ConfigurationError, SourceError, StorageError
 from consumers.loop import BEHIND_BATCH, ConsumerLoop, Handled
@@ -96,7 +97,7 @@ class House:
         alerts = SqlAlertStore(database, outbox, clock.real_us)
         admin = settings.admin_key
         topics = Topics(settings.topic_prefix)
-        hearing = Hearing(database, calendar, topics)
+        hearing = Hearing(database, calendar, topics, lambda: book.configuration.model.expected_gaps)
         return cls(
             settings=settings,
             clock=clock,
@@ -108,7 +109,7 @@ class House:
             alerts=alerts,
             leases=SqlLeases(database),
             schedule=SqlSchedule(database),
-            evaluator=Evaluator(alerts, lambda: book.rulebook, calendar, stale=hearing.stale),
+            evaluator=Evaluator(alerts, lambda: book.rulebook, calendar, stale=hearing.doubtful),
             hearing=hearing,
             reader=AccountReader(
                 database, calendar, lambda: book.configuration, clock.now_us, stale=hearing.stale
@@ -170,6 +171,9 @@ class House:
 
     def clockwork(self) -> Clockwork:
         """What is due as time passes."""
+        silence = SilenceWatch(
+            self.database, self.hearing, lambda: self.book.rulebook.announcer, self.outbox, self.clock.real_us
+        )
         return Clockwork(
             self.evaluator,
             self.schedule,
@@ -178,6 +182,7 @@ class House:
             self.clock.real_us,
             hearing=self.hearing,
             rules_version=lambda: self.book.configuration.version,
+            tell_silence=silence.look,
         )
 
     def services(
@@ -204,6 +209,7 @@ class House:
             configuration=lambda: self.book.configuration,
             reload=lambda: (reload or self.book.reload)().configuration,
             loopback=self.settings.loopback,
+            sources=lambda: self.hearing.sources(self.clock.now_us()),
             probes=probes or {},
             remarks=remarks or {},
         )
@@ -301,6 +307,11 @@ def judge(settings: Settings, clock: Clock, database: Database, partitions: Sequ
         summary = house.evaluator.evaluate_touched(JUDGED_AT_ONCE, clock.now_us())
         accounts, more = accounts + summary.accounts, summary.more
     return accounts
+
+
+def silent_sources(settings: Settings, clock: Clock, database: Database) -> Mapping[str, Silent]:
+    """The sources of activity that are stale now, by name: what they would tell of opens nothing."""
+    return House.build(settings, clock, database).hearing.silent(clock.now_us())
 
 
 def explanation(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, select
 
-from alerts.columns import Blobs
+from alerts.columns import MOMENT_DTYPE, Blobs, Stack, stacked
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.metrics.holidays import has_calendar
 from alerts.metrics.readings import Readings, iso
 from alerts.portfolio import AccountRows, Moment, Portfolio
 from alerts.values import Status
@@ -130,6 +131,9 @@ _LACKS: Mapping[str, Callable[[Portfolio], Any]] = {
     "a renewal date": lambda portfolio: portfolio.number("renewal_day") == NEVER,
     "seats": lambda portfolio: portfolio.number("seats") == 0,
     "a champion": lambda portfolio: np.isin(portfolio.number("champion"), (UNMAPPED, DEPARTED)),
+    "a holiday calendar of their country": lambda portfolio: np.array(
+        [bool(country) and not has_calendar(country) for country in portfolio.attribute("country")]
+    ),
 }
 
 
@@ -162,7 +166,8 @@ def _count_details(counts: _Counts, connection: Connection, rows: AccountRows) -
         counts.kept.update(kinds)
         counts.having.update(kinds.keys())
     if rows.sessions is not None:
-        counts.having[_NAME[SessionEnded]] += sum(map(bool, rows.sessions()))
+        counts.having[_NAME[SessionEnded]] += int((stacked(rows.sessions(), MOMENT_DTYPE).sizes > 0).sum())
+    assert not isinstance(rows.days, Stack), "a database gives each account's own"
     for days in rows.days:
         ring = np.frombuffer(days, dtype="<u2" if len(days) == _NARROW else "<u4")
         logins = int(ring.sum())

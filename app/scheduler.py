@@ -86,17 +86,17 @@ class Tick:
 class Hears(Protocol):
     """Knows whether events may be missing, see :class:`app.hearing.Hearing`."""
 
-    def stale(self, now: int) -> Collection[str]:
+    def doubtful(self, now: int) -> Collection[str]:
         """The families of events that may be missing at ``now``."""
 
     def complete(self, until: int) -> bool:
         """Whether all that happened until then is in the windows, as far as it was sent."""
 
-    def was_deaf(self) -> bool:
-        """Whether something is to be judged anew."""
+    def deaf(self) -> frozenset[str]:
+        """The families without which something may have been judged."""
 
-    def note_deaf(self, deaf: bool) -> None:
-        """Write that down, or that it was."""
+    def note_deaf(self, families: Collection[str]) -> None:
+        """Write that down; none: all was judged anew."""
 
 
 class Clockwork:
@@ -112,12 +112,13 @@ class Clockwork:
         *,
         hearing: Hears,
         rules_version: Callable[[], str],
+        tell_silence: Callable[[int], object] = lambda _now: None,
         holder: str | None = None,
     ) -> None:
         """``real_us`` gives the real time: a lease would never end by a clock that stands still.
 
         ``rules_version`` tells the configuration in force. A day's close waits for the events of the day, and what was
-        judged while we were deaf is judged anew.
+        judged while we were deaf is judged anew. ``tell_silence`` tells of sources that fell silent or flow again.
         """
         self._evaluator = evaluator
         self._schedule = schedule
@@ -129,8 +130,9 @@ class Clockwork:
         self._rules_version = rules_version
         self._rules_known = False  # that all were judged by the rules in force, since the clock is ours
         self._lease: Lease | None = None
+        self._tell_silence = tell_silence
         self._waits_since: int | None = None  # a day's close for its events, by the real clock
-        self._deaf = False
+        self._deaf: frozenset[str] | None = None  # as written down; None: not read since the clock is ours
 
     def tick(self, now: int, alive: Callable[[], None] = lambda: None) -> Tick:
         """Do what is due at ``now``, the moment of judgement. Raises StorageError, LeaseLost.
@@ -138,7 +140,7 @@ class Clockwork:
         ``alive`` is called after each batch of a long piece of work; what it raises ends that.
         """
         if not self._holds():
-            self._rules_known = False
+            self._rules_known, self._deaf = False, None
             return Tick(holding=False)
 
         def still() -> None:
@@ -146,14 +148,17 @@ class Clockwork:
             self._keep()
 
         total = Summary()
+        self._tell_silence(now)
+        deaf = self._deaf_to(now)
         day = self._heard(self._due_day(now))
         if not self._rules_known:
             total.add(self._know_rules(day, now, still))
         elif day is not None:
             total.add(self._close(day, now, still))
-        if self._hears_again(now):
-            total.add(self._evaluator.evaluate_all(now, alive=still))
-            self._hearing.note_deaf(False)
+        if self._hears_again(deaf):
+            if day is None:  # else all were judged just now
+                total.add(self._evaluator.evaluate_all(now, alive=still))
+            self._write_deaf(deaf)
         total.add(self._evaluator.evaluate_due(now))
         return Tick(True, day, total)
 
@@ -185,14 +190,22 @@ class Clockwork:
             self._waits_since = real
         return day if not 0 <= real - self._waits_since < PATIENCE_US else None
 
-    def _hears_again(self, now: int) -> bool:
-        """Whether all may be judged anew that was judged while we were deaf."""
-        deaf = bool(self._hearing.stale(now))
-        if deaf != self._deaf:
-            if deaf:
-                self._hearing.note_deaf(True)
-            self._deaf = deaf
-        return not deaf and self._hearing.was_deaf()
+    def _deaf_to(self, now: int) -> frozenset[str]:
+        """The families that are not heard now. That is written down before anything is judged without them."""
+        if self._deaf is None:
+            self._deaf = self._hearing.deaf()
+        families = frozenset(self._hearing.doubtful(now))
+        if not families <= self._deaf:
+            self._write_deaf(families | self._deaf)
+        return families
+
+    def _hears_again(self, deaf: frozenset[str]) -> bool:
+        """Whether all may be judged anew that was judged without some family that is heard now."""
+        return self._deaf is not None and not self._deaf <= deaf
+
+    def _write_deaf(self, families: frozenset[str]) -> None:
+        self._hearing.note_deaf(families)
+        self._deaf = families
 
     def _know_rules(self, day: int | None, now: int, alive: Callable[[], None]) -> Summary:
         """Judge all accounts if the rules are others than before, as after a change while no service ran.
@@ -214,6 +227,7 @@ class Clockwork:
         """Sweep, then write down that it is done: killed between the two, a second sweep moves nothing twice."""
         summary = self._evaluator.close_day(day, now, alive=alive)
         self._schedule.closed(day, now, self._calendar.close_us(day + 1))
+        self._evaluator.settle_median(now)  # if no rule goes by it, whoever looks at an account still does
         return summary
 
     def _keep(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -87,7 +86,6 @@ TOLD = {  # what was ever heard of the account, by the first word of the event's
     "survey": 1024,  # the same
 }
 _MOST = 2**15 - 1  # people
-NO_INSTANT = 2**63  # later than any
 _numbers = operator.attrgetter(*(name for name, _ in PROFILE_FIELDS))
 
 
@@ -163,7 +161,7 @@ class State:
 
 
 # What happened, rather than how things stand: only as long as windows look back, or it would pile up for ever.
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         "ticket.opened",
         "ticket.closed",
@@ -182,10 +180,10 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
     those whose history counts; of syncs the newest of each integration, of what passes only the kept days before the
     newest fact, and the newest touchpoint.
     """
-    by_key = {_place(fact): fact for fact in known}
+    by_key = {place(fact): fact for fact in known}
     for fact in new:
         if fact.data or fact.kind not in _PER_FIELD:  # what says nothing is no fact
-            by_key.setdefault(_place(fact), fact)
+            by_key.setdefault(place(fact), fact)
     kept: list[Fact] = []
     seen: set[tuple[str, str, str]] = set()
     oldest = max((at for at, *_ in by_key), default=0) - KEPT_DAYS * DAY_US
@@ -205,17 +203,17 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
                 fact = msgspec.structs.replace(fact, data=fresh)
         elif fact.kind in _NEWEST:
             subject = (fact.kind, "", fact.data.get("integration", ""))
-            if subject in seen and (fact.kind not in _PASSING or fact.at <= oldest):
+            if subject in seen and (fact.kind not in PASSING or fact.at <= oldest):
                 continue
             seen.add(subject)
-        elif fact.kind in _PASSING and fact.at <= oldest:
+        elif fact.kind in PASSING and fact.at <= oldest:
             continue
         kept.append(fact)
     kept.reverse()
     return kept
 
 
-def _place(fact: Fact) -> tuple[int, str, str, str]:
+def place(fact: Fact) -> tuple[int, str, str, str]:
     """Where a fact stands among an account's: by instant, then by event id, then by who sent it."""
     return fact.at, fact.id, fact.source, fact.kind
 
@@ -276,7 +274,8 @@ class Story:
 
     def state(self) -> State:
         """What is in effect now, without the details."""
-        profile, seats, champions, moments = copy(self._profile), self._seats, self._champions, self._moments
+        profile, seats = Profile.load(self._profile.blob()), self._seats
+        champions, moments = self._champions, self._moments
         fields, subscriptions = self._fields, self._subscriptions
         profile.seats, profile.seats_first_day, profile.seats_increase_day = (
             seats.total,
@@ -308,38 +307,6 @@ class Story:
             "seats": dict(self._seats.held),
             **self._moments.describe(),
         }
-
-
-class Telling:
-    """One account's facts as they come, day after day, and what they say: as :func:`derive` of :func:`merge_facts`.
-
-    Facts that come in their order are folded onto what was folded before. All are folded anew when some come late, or
-    when one of what passes has passed: what it leaves behind would otherwise stay.
-    """
-
-    def __init__(self, calendar: Calendar) -> None:
-        self._calendar = calendar
-        self._story = Story(calendar)
-        self._facts: list[Fact] = []
-        self._oldest_passing = NO_INSTANT
-
-    def tell(self, new: Sequence[Fact]) -> State:
-        """What is in effect with these, which may be in any order."""
-        coming = sorted(new, key=_place)
-        follows = not self._facts or _place(self._facts[-1]) < _place(coming[0])
-        passing = [fact.at for fact in coming if fact.kind in _PASSING]
-        oldest = min([self._oldest_passing, *passing])
-        newest = max(coming[-1].at, self._facts[-1].at if self._facts else coming[-1].at)
-        if follows and oldest > newest - KEPT_DAYS * DAY_US:
-            self._facts += coming
-        else:
-            self._facts = merge_facts(self._facts, coming)
-            oldest = min((fact.at for fact in self._facts if fact.kind in _PASSING), default=NO_INSTANT)
-            self._story, coming = Story(self._calendar), self._facts
-        self._oldest_passing = oldest
-        for fact in coming:
-            self._story.fold(fact)
-        return self._story.state()
 
 
 def _settle_moments(profile: Profile, moments: Moments) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from consumers.days import LATEST, Calendar, micros
-from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch
+from consumers.days import DAY_US, LATEST, Calendar, micros
+from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch, identity
 from consumers.events import ACTIVITY, FAMILY, Event, FeatureUsed, SessionEnded, UserLogin
 from consumers.facts import Fact
 from consumers.fold import Delta, fact_of, whole_milliseconds
@@ -140,14 +140,12 @@ class _Columns:
     is_internal: Callable[[str], bool] | None
     totals: Totals = field(default_factory=Totals)
     ids: array[int] = field(default_factory=lambda: array("Q"))
-    prints: array[int] = field(default_factory=lambda: array("I"))
     instants: array[int] = field(default_factory=lambda: array("q"))
     days: array[int] = field(default_factory=lambda: array("i"))
     kinds: array[int] = field(default_factory=lambda: array("b"))
     subjects: array[int] = field(default_factory=lambda: array("i"))  # a user, or for a fact its account
     facts: dict[int, Fact] = field(default_factory=dict)
-    accounts: dict[str, int] = field(default_factory=dict)
-    users_of: list[dict[str, int]] = field(default_factory=list)  # of each account
+    accounts: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # each with its users
     users: list[str] = field(default_factory=list)
     account_of: array[int] = field(default_factory=lambda: array("i"))
     uses: array[int] = field(
@@ -168,13 +166,17 @@ class _Columns:
         if self.is_internal is not None:
             events, kept = self._outsiders(events, kept)
         self.blocks.append((len(self.ids), _compress(msgspec.msgpack.encode(kept))))
-        ids, prints = hash_batch(events)
-        self.ids.extend(ids)
-        self.prints.extend(prints)
-        self.days.extend([self.calendar.day(event.occurred_at) for event in events])
-        self.instants.extend([micros(event.occurred_at) for event in events])
+        instants = _instants(events)
+        self.ids.extend(map(identity, events))
+        self.instants.frombytes(instants.tobytes())
+        self.days.frombytes(self._days(events, instants).astype(np.int32).tobytes())
         self.kinds.extend([_NUMBER[type(event)] for event in events])
-        self.subjects.extend(self._subjects(events))
+        self._take(events)
+
+    def _days(self, events: Sequence[Event], instants: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.calendar.zone == "UTC":  # there a day is always as long
+            return instants // DAY_US
+        return np.array([self.calendar.day(event.occurred_at) for event in events], dtype=np.int64)
 
     def history(self) -> History:
         """What stands of all that was added; the columns are given up."""
@@ -254,71 +256,88 @@ class _Columns:
         self.totals.internal += len(events) - len(kept)
         return [event for event, _ in kept], [body for _, body in kept]
 
-    def _subjects(self, events: Sequence[Event]) -> list[int]:
+    def _take(self, events: Sequence[Event]) -> None:
         """The user of each event, or of a fact its account; what more it says is put aside."""
-        accounts, users_of = self.accounts, self.users_of
+        accounts, uses, features = self.accounts, self.uses, self.features
         subjects: list[int] = []
         for index, event in enumerate(events, len(self.subjects)):
             account = accounts.get(event.account_id)
             if account is None:
-                account = accounts[event.account_id] = len(accounts)
-                users_of.append({})
-            if isinstance(event, FeatureUsed):
-                name = event.data.feature
-                self.uses.extend((index, self.features.setdefault(name, len(self.features))))
-            elif isinstance(event, SessionEnded):
-                self.sessions.extend((index, whole_milliseconds(event.data.duration_s)))
-            elif not isinstance(event, UserLogin):
-                self.facts[index] = fact_of(event)
-                subjects.append(account)
-                continue
-            user = users_of[account].get(event.user_id)
+                account = accounts[event.account_id] = len(accounts), {}
+            if type(event) is not UserLogin:
+                if isinstance(event, FeatureUsed):
+                    name = event.data.feature
+                    uses.append(index)
+                    uses.append(features.setdefault(name, len(features)))
+                elif isinstance(event, SessionEnded):
+                    self.sessions.extend((index, whole_milliseconds(event.data.duration_s)))
+                else:
+                    self.facts[index] = fact_of(event)
+                    subjects.append(account[0])
+                    continue
+            user = account[1].get(event.user_id)
             subjects.append(self._new_user(account, event.user_id) if user is None else user)
-        return subjects
+        self.subjects.extend(subjects)
 
-    def _new_user(self, account: int, user_id: str) -> int:
-        user = self.users_of[account][user_id] = len(self.users)
+    def _new_user(self, account: tuple[int, dict[str, int]], user_id: str) -> int:
+        user = account[1][user_id] = len(self.users)
         self.users.append(user_id)
-        self.account_of.append(account)
+        self.account_of.append(account[0])
         return user
 
     def _stands(self) -> NDArray[np.bool_]:
         """Which events stand: of the copies of each the earliest, and of those the one with the smallest bytes."""
         ids = np.frombuffer(self.ids, dtype=np.uint64)
         instants = np.frombuffer(self.instants, dtype=np.int64)
-        prints = np.frombuffer(self.prints, dtype=np.uint32)
         stands = np.ones(len(ids), dtype=np.bool_)
         ordered = np.sort(ids)
         repeated = ordered[1:][ordered[1:] == ordered[:-1]]
         if not len(repeated):
             return stands
         copies = np.flatnonzero(np.isin(ids, repeated))
-        copies = copies[np.lexsort((prints[copies], instants[copies], ids[copies]))]
+        prints = self._prints(copies)
+        order = np.lexsort((prints, instants[copies], ids[copies]))
+        copies, prints = copies[order], prints[order]
         heads = np.append(True, ids[copies][1:] != ids[copies][:-1])
-        group = np.cumsum(heads) - 1
-        chosen = copies[heads]
-        tied = instants[copies] == instants[chosen][group]
+        group, chosen = np.cumsum(heads) - 1, np.flatnonzero(heads)
+        tied = instants[copies] == instants[copies[chosen]][group]
         # Copies that say the same need no choice, whatever their bytes.
-        disputed = np.unique(group[tied & (prints[copies] != prints[chosen][group])])
-        bodies = self._bodies(copies[tied & np.isin(group, disputed)])
+        disputed = np.unique(group[tied & (prints != prints[chosen][group])])
+        bodies = dict(self._bodies(copies[tied & np.isin(group, disputed)]))
         for number in disputed.tolist():
-            rivals = slice(*np.searchsorted(group, (number, number + 1)))
-            chosen[number] = min(copies[rivals][tied[rivals]].tolist(), key=bodies.__getitem__)
+            rivals = np.arange(*np.searchsorted(group, (number, number + 1)))
+            chosen[number] = min(rivals[tied[rivals]].tolist(), key=lambda at: bodies[int(copies[at])])
         self.totals.duplicate = len(copies) - len(chosen)
-        self.totals.conflicting_duplicate = int(np.count_nonzero(prints[copies] != prints[chosen][group]))
+        self.totals.conflicting_duplicate = int(np.count_nonzero(prints != prints[chosen][group]))
         stands[copies] = False
-        stands[chosen] = True
+        stands[copies[chosen]] = True
         return stands
 
-    def _bodies(self, wanted: NDArray[np.intp]) -> dict[int, bytes]:
-        """The bodies of these events; each block is unpacked once at most."""
+    def _prints(self, copies: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """What each of these events says, as a fingerprint; nearly all events have no copy and never need one."""
+        prints = array("I")
+        bodies = self._bodies(copies)
+        while some := [body for _, body in islice(bodies, _BLOCK)]:
+            prints.extend(hash_batch(decode_batch(some, _FOR_EVER)[0])[1])
+        return np.frombuffer(prints, dtype=np.uint32)
+
+    def _bodies(self, wanted: NDArray[np.intp]) -> Iterator[tuple[int, bytes]]:
+        """These events, which are in any order, in theirs, with their bytes; each block is unpacked once at most."""
         numbers = np.sort(wanted)
-        found: dict[int, bytes] = {}
         for first, packed in self.blocks:
             some = numbers[slice(*np.searchsorted(numbers, (first, first + _BLOCK)))]
             block = _unpack(_decompress(packed)) if len(some) else []
             # A block of which events were refused is shorter; what lies behind it is the next one's.
-            found.update(
+            yield from (
                 (index, block[index - first]) for index in some.tolist() if index - first < len(block)
             )
-        return found
+
+
+def _instants(events: Sequence[Event]) -> NDArray[np.int64]:
+    """Microseconds since the epoch."""
+    seconds = np.array([event.occurred_at.timestamp() for event in events], dtype=np.float64)
+    if (
+        not len(seconds) or seconds.max() < 1 << 31
+    ):  # until 2038 a double is exact to a quarter of a microsecond
+        return np.rint(seconds * 1e6).astype(np.int64)
+    return np.array([micros(event.occurred_at) for event in events], dtype=np.int64)

@@ -62,6 +62,11 @@ class AccountState:
     _usage: Usage | None = None
     _facts: list[Fact] | None = None
     _aside: _Facts | None = None
+    _paired: int = field(init=False)  # how many users there were when the moments got their slots
+
+    def __post_init__(self) -> None:
+        """What was stored is in step."""
+        self._paired = len(self.users)
 
     @property
     def detail_changed(self) -> bool:
@@ -114,7 +119,7 @@ class AccountState:
         days = activity.logins.keys() | activity.others if activity.others else activity.logins
         enter(self.active_days, profile.last_day, days)
         profile.ring_day = self.days.newest
-        profile.last_day = max(profile.last_day, *(cell[0] for cell in activity.users.values()))
+        profile.last_day = max(profile.last_day, *days)
         if profile.first_day == NEVER or activity.first_day < profile.first_day:
             profile.first_day = activity.first_day
 
@@ -126,8 +131,9 @@ class AccountState:
             aside = self._told()
             if aside.marks:
                 self.users.mark(aside.marks)
-            if not self.users.known.slots.keys().isdisjoint(aside.people):
+            if not set(aside.people).isdisjoint(self.users.known.ids[self._paired :]):
                 self._take_moments(derive(self.facts(), calendar), calendar)
+            self._paired = len(self.users)
 
     def take_usage(self) -> None:
         """What features and sessions became is for the sweep to read."""
@@ -162,7 +168,7 @@ class AccountState:
     def _take_moments(self, state: State, calendar: Calendar) -> None:
         self.moments = pack(state.moments, state.people, self.users.known.slots)
         self.ledger = ledger_of(self.facts(), calendar)
-        self.new_moments = True
+        self.new_moments, self._paired = True, len(self.users)
 
     def _told(self) -> _Facts:
         if self._aside is None:

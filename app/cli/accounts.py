@@ -12,7 +12,7 @@ from app.cli.opened import opened
 from app.cli.output import Limit, Output, OutputOption
 from app.cli.rest import ask
 
-_COLUMNS = ("account", "name", "risk", ">alerts", "owner", "renewal", ">mrr", "last activity")
+_COLUMNS = ("account", "name", "risk", "band", ">alerts", "owner", "renewal", ">mrr", "last activity")
 
 
 def accounts(
@@ -20,6 +20,7 @@ def accounts(
     risk_level: Annotated[
         list[str] | None, typer.Option("--risk", help="critical, high, medium, low, unknown.")
     ] = None,
+    band: Annotated[list[str] | None, typer.Option("--band", help="red, yellow, green, unknown.")] = None,
     renewing_within: Annotated[int | None, typer.Option("--renewing-within", min=0, metavar="DAYS")] = None,
     search: Annotated[str, typer.Option("--search", "-q", help="Part of the id or the name.")] = "",
     sort: Annotated[
@@ -37,6 +38,7 @@ def accounts(
             {
                 "owner": owner,
                 "risk_level": risk_level or [],
+                "band": band or [],
                 "renewing_within": renewing_within,
                 "q": search,
                 "sort": sort or "-risk_level",
@@ -56,6 +58,7 @@ def _row(each: dict[str, Any]) -> list[Any]:
         each["account_id"],
         each["name"],
         each["risk_level"],
+        each["band"],
         each["open_alerts"],
         each["owner"],
         each["renewal_date"],

@@ -11,10 +11,14 @@ from app.cli import output
 from app.cli.moments import later
 from app.cli.opened import opened
 from app.cli.output import Limit, Output, OutputOption
+from app.cli.portfolio import print_outcomes
 from app.cli.rest import ask, person, tell
 
-app = typer.Typer(help="Alerts: list, acknowledge, snooze, resolve.", no_args_is_help=True)
+app = typer.Typer(
+    help="Alerts: list, acknowledge, snooze, resolve, and what came of them.", no_args_is_help=True
+)
 AlertId = Annotated[str, typer.Argument(metavar="ALERT", help="Its id, as `alerts list` shows it.")]
+_OUTCOMES = "saved, churned, false_alarm or no_action"
 By = Annotated[str, typer.Option("--by", help="Who; by default the user of this terminal.")]
 Why = Annotated[str, typer.Option("--note", "-m", help="Why, for the history.")]
 
@@ -90,9 +94,31 @@ def snooze(
 
 
 @app.command()
-def resolve(alert: AlertId, by: By = "", note: Why = "", out: OutputOption = Output.TABLE) -> None:
-    """Close an alert; it opens again only after its condition was false once."""
-    _act("resolve", alert, {"by": by or person(), "note": note}, out)
+def resolve(
+    alert: AlertId,
+    outcome: Annotated[str, typer.Option("--outcome", help=f"What came of it: {_OUTCOMES}.")] = "",
+    by: By = "",
+    note: Why = "",
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """Close an alert, or say what came of a closed one; it opens again only after its condition was false once."""
+    _act("resolve", alert, {"by": by or person(), "note": note, "outcome": outcome or None}, out)
+
+
+@app.command()
+def outcomes(
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3_650, help="Of alerts closed in so many days.")
+    ] = 90,
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """What came of alerts, by rule: what share was worth having."""
+    with opened() as house:
+        answer = ask(house, "/v1/alerts/outcomes", {"days": days})
+    if out is Output.JSON:
+        output.document(answer)
+    else:
+        print_outcomes(answer["data"])
 
 
 def _act(verb: str, alert: str, body: dict[str, Any], out: Output, until: str = "") -> None:
@@ -104,6 +130,6 @@ def _act(verb: str, alert: str, body: dict[str, Any], out: Output, until: str = 
         output.document(answer)
         return
     done = {"acknowledge": "acknowledged", "snooze": f"snoozed until {answer['snoozed_until']}"}.get(
-        verb, "resolved"
+        verb, f"resolved, {answer['outcome']}" if answer["outcome"] else "resolved"
     )
     output.line(f"{answer['id']} ({answer['rule']}, {answer['account_id']}): {done}")

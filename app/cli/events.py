@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import output
+from app.cli.history_files import Files, FromDay, UntilDay, bodies, check_readable, days
 from app.cli.opened import opened, settings
 from app.cli.output import Output, OutputOption
 from app.cli.progress import Progress, progress
-from consumers.errors import BellwetherError, ConfigurationError, SourceError
+from consumers.errors import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
     from alerts.replay import LedgerLine, Summary
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from consumers.loop import Handled
     from consumers.pipeline import Totals
 
-Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="One JSON object a line, plain or gzipped.")
-]
-_READ_AT_ONCE = 10_000  # lines between two moves of the progress bar
 _STANDARD_OUTPUT = Path("-")
 
 
@@ -78,12 +74,12 @@ def ingest(
     A file is known by its content: a repeat does nothing, a run that was killed goes on where it was. What is decided
     is sent by the running service, or by the next one. With --to kafka they are produced, for the running consumers.
     """
-    from app.bootstrap import consumer, judge
+    from app.bootstrap import consumer, judge, silent_sources
     from consumers.file import FileSource
     from consumers.pipeline import Totals
     from consumers.table import CsvSource
 
-    _check_readable(files)
+    check_readable(files)
     if into is Into.KAFKA:
         from app.cli.producing import produce
 
@@ -111,12 +107,18 @@ def ingest(
                     bar.end(source.total_bytes)
         elapsed = time.monotonic() - began
         judged = judge(house.settings, house.clock, house.database, partitions)
+        silent = silent_sources(house.settings, house.clock, house.database)
     if out is Output.JSON:
         output.document({**_counts(everything), "judged": judged, "elapsed_s": round(elapsed, 3)})
     else:
         _report(everything, elapsed)
         service = "the running service judges them" if judged is None else f"{judged} accounts judged"
         output.line(service)
+        if silent:
+            output.note(
+                f"no activity lately from {', '.join(sorted(silent))}: what absence would say opens no alert until it "
+                "flows again (bellwether sources list); bellwether replay judges a file as of its own days"
+            )
     if damage:
         raise damage[0]
     return None
@@ -133,15 +135,6 @@ class _Heard:
     def __call__(self, handled: Handled) -> None:
         self.totals.add(handled.totals)
         self.bar.move(self.source.read_bytes, handled.totals.records)
-
-
-def _check_readable(files: Sequence[Path]) -> None:
-    """Raises SourceError for the first that is missing, before anything is begun."""
-    for file in files:
-        if not file.exists():
-            raise SourceError(f"{file} does not exist")
-        if not os.access(file, os.R_OK):
-            raise SourceError(f"{file} may not be read by this user")
 
 
 def _counts(totals: Totals) -> dict[str, Any]:
@@ -177,10 +170,8 @@ def replay(
     rules: Annotated[
         Path | None, typer.Option("--rules", help="A rule file; by default BELLWETHER_CONFIG.")
     ] = None,
-    from_: Annotated[
-        str, typer.Option("--from", metavar="DAY", help="The first day to judge, as 2026-11-22.")
-    ] = "",
-    until: Annotated[str, typer.Option("--until", metavar="DAY", help="The last day to judge.")] = "",
+    from_: FromDay = "",
+    until: UntilDay = "",
     ledger: Annotated[
         Path | None,
         typer.Option(
@@ -199,15 +190,13 @@ def replay(
     read = settings()
     configuration = load_configuration(rules or read.config, CATALOGUE)
     calendar = Calendar(read.timezone)
-    first, last = _day(calendar, from_, "--from"), _day(calendar, until, "--until")
-    if first is not None and last is not None and first > last:
-        raise ConfigurationError(f"--from {from_} is after --until {until}\nname an earlier and a later day")
-    _check_readable(files)
+    first, last = days(calendar, from_, until)
+    check_readable(files)
     summary = Summary()
     with progress(sum(file.stat().st_size for file in files)) as bar:
         # The clock plays no part, so that the same file gives the same ledger on any day: only BELLWETHER_NOW does.
         lines = ledger_of(
-            _bodies(files, bar),
+            bodies(files, bar),
             configuration.rules,
             calendar,
             first,
@@ -215,6 +204,7 @@ def replay(
             now_us=read.now,
             is_internal=configuration.is_internal,
             summary=summary,
+            model=configuration.model,
         )
         _write(lines, ledger)
     # A program reads the ledger from standard output; what people read is then beside it.
@@ -224,28 +214,6 @@ def replay(
             output.document(_summary(summary, calendar))
         else:
             _print_summary(summary, calendar, last)
-
-
-def _day(calendar: Calendar, text: str, option: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return calendar.parse_day(text)
-    except (ValueError, BellwetherError):
-        raise ConfigurationError(f"{option} {text!r} is not a day\nwrite it as 2026-11-22") from None
-
-
-def _bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
-    from consumers.file import FileSource
-
-    for file in files:
-        with contextlib.closing(FileSource(file)) as source:
-            bar.begin(file.name)
-            while chunks := source.poll(_READ_AT_ONCE, 0.0):
-                for chunk in chunks:
-                    yield from chunk.bodies
-                    bar.move(source.read_bytes, len(chunk.bodies))
-            bar.end(source.total_bytes)
 
 
 def _write(lines: Iterator[LedgerLine], path: Path | None) -> None:

@@ -49,7 +49,7 @@ def read_files(
     from consumers.history import read_history
 
     with progress(sum(file.stat().st_size for file in files)) as bar:
-        return read_history(_bodies(files, bar), calendar, now_us=now_us, is_internal=is_internal)
+        return read_history(bodies(files, bar), calendar, now_us=now_us, is_internal=is_internal)
 
 
 def _day(calendar: Calendar, text: str, option: str) -> int | None:
@@ -61,7 +61,8 @@ def _day(calendar: Calendar, text: str, option: str) -> int | None:
         raise ConfigurationError(f"{option} {text!r} is not a day\nwrite it as 2026-11-22") from None
 
 
-def _bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
+def bodies(files: Sequence[Path], bar: Progress) -> Iterator[bytes]:
+    """The lines of the files, one after the other."""
     from consumers.file import FileSource
 
     for file in files:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 db = typer.Typer(help="The database: its schema, and its windows made anew.", no_args_is_help=True)
 config = typer.Typer(help="Settings, rules, destinations and routes.", no_args_is_help=True)
+health_group = typer.Typer(invoke_without_command=True)  # `bellwether health` alone asks
 _HEALTH_TIMEOUT_S = 4.0  # a container's health check gives up after five
 
 
@@ -108,13 +109,17 @@ def check() -> None:
     output.line(f"{read.config or 'the shipped defaults'}: {rules} rules, {destinations} destinations")
 
 
+@health_group.callback()
 def health(
+    context: typer.Context,
     url: Annotated[
         str, typer.Option("--url", help="Of the service; by default where the settings put it.")
     ] = "",
     live: Annotated[bool, typer.Option("--live", help="Only whether it answers at all.")] = False,
 ) -> int:
-    """Ask a running service whether it is ready; exit 1 if it is not."""
+    """Ask a running service whether it is ready; exit 1 if it is not. Or, with a command, fit the health score."""
+    if context.invoked_subcommand is not None:
+        return DONE
     # urllib, and the variables themselves: a health check every ten seconds should cost little.
     from http.client import HTTPException
     from urllib.error import HTTPError

@@ -12,7 +12,7 @@ from app.cli import output
 from app.cli.moments import earlier
 from app.cli.opened import opened
 from app.cli.output import Output, OutputOption
-from app.cli.topics import with_kafka
+from app.cli.topics import asking_kafka, with_kafka
 from consumers.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def list_incidents(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="The newest so many.")] = 50,
     out: OutputOption = Output.TABLE,
 ) -> None:
-    """What befell partitions: gaps, damage, other logs, dead letters that could not be written; the newest first."""
+    """What befell partitions and sources: gaps, damage, other logs, silence; the newest first."""
     from app.database import incidents
     from app.http.instants import instant, instant_or_none
 
@@ -80,7 +80,7 @@ def list_incidents(
         for line in str(each["detail"]).splitlines():
             output.line(f"    {line}")
     if not rows:
-        output.line("nothing befell any partition")
+        output.line("nothing befell any partition or source")
 
 
 @app.command()
@@ -106,7 +106,7 @@ def reset(
     What was read before and comes again is known by its id and counts once; what is skipped is not counted at all.
     """
     from app.database import positions
-    from consumers.kafka_topics import END, OLDEST, keeping_topics
+    from consumers.kafka_topics import END, OLDEST
     from consumers.topics import Topics
 
     if [bool(to_time), to_beginning, to_end].count(True) != 1:
@@ -115,7 +115,7 @@ def reset(
         )
     settings = with_kafka()
     moved: list[dict[str, Any]] = []
-    with opened() as house, keeping_topics(settings.kafka_client().arguments()) as keeper:
+    with opened() as house, asking_kafka(settings) as keeper:
         at = OLDEST if to_beginning else END if to_end else _milliseconds(to_time, house.clock.real_us())
         known = keeper.look(Topics(settings.topic_prefix).events)
         logs = _chosen(known, partitions or [])

@@ -129,7 +129,7 @@ def page(
     value = _sort_value(sort)
     order = (value.desc(), account.c.account_id.desc()) if sort.down else (value, account.c.account_id)
     query = (
-        select(account, _open_alerts, value.label("sort_value"))
+        select(account, literal(0).label("open_alerts"), value.label("sort_value"))
         .where(_matching(connection, wanted))
         .order_by(*order)
         .limit(limit)
@@ -137,7 +137,10 @@ def page(
     if after is not None:
         query = query.where(_behind(value, sort.down, after))
     swept_at = last_sweep_at(connection)
-    return _banded(connection, [_entry(row, swept_at) for row in connection.execute(query)])
+    entries = _banded(connection, [_entry(row, swept_at) for row in connection.execute(query)])
+    # Not in the query: there it may be counted for every account before the page is cut.
+    counts = _counts(connection, [entry.no for entry in entries])
+    return [replace(entry, open_alerts=counts.get(entry.no, 0)) for entry in entries]
 
 
 def find(connection: Connection, account_id: str) -> Entry | None:
@@ -155,6 +158,14 @@ def _entry(row: Row[Any], swept_at: int | None) -> Entry:
     if entry.judged_at is None or swept_at is None or (entry.evaluated_at or 0) >= swept_at:
         return entry
     return replace(entry, evaluated_at=swept_at)
+
+
+def _counts(connection: Connection, nos: Sequence[int]) -> Mapping[int, int]:
+    wanted = select(alert.c.account_no, func.count()).where(
+        alert.c.account_no.in_(nos), alert.c.status == "firing"
+    )
+    rows = connection.execute(wanted.group_by(alert.c.account_no))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def _banded(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:

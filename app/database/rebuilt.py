@@ -19,12 +19,14 @@ from sqlalchemy.exc import DBAPIError
 from app.database import layout, migrate
 from app.database.engine import Database
 from app.database.failures import named_error
+from app.database.incidents import STALE_SOURCE
 from app.database.rebuild_loss import DIRECTORY
 from app.database.tables import (
     account,
     account_detail,
     account_window,
     family,
+    feed,
     incident,
     position,
     process,
@@ -172,7 +174,10 @@ def swap(live: Database, building: Database, zone: str, now: int) -> Swapped:
         old.execute(delete(setting).where(setting.c.key == "timezone"))
         old.execute(insert(setting).values(key="timezone", value=zone))
         layout.set_current(old)
-        old.execute(update(incident).where(incident.c.closed_at.is_(None)).values(closed_at=now))
+        if not old.scalar(select(func.count()).select_from(feed)):  # else it knows more than the log
+            _copy(new, old, feed, dict)
+        of_partitions = incident.c.closed_at.is_(None), incident.c.kind != STALE_SOURCE
+        old.execute(update(incident).where(*of_partitions).values(closed_at=now))
         has = set(old.scalars(select(account_window.c.account_no)))
         positions = old.scalar(select(func.count()).select_from(position)) or 0
         given = _files(old)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, Field, StrictBool, StringConstraints
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints, model_validator
 from sqlalchemy import Connection
 
-from alerts.alert import Alert, AlertStatus, Severity
+from alerts.alert import Alert, AlertStatus, Outcome, Severity
+from alerts.desk import AlertOpen
 from app.database import alert_queries
 from app.database.keys import Caller, Scope
+from app.http import alert_outcomes
 from app.http.deliveries import DeliveryView, delivery_view
 from app.http.gate import Asking, needs
 from app.http.instants import Instant, instant, instant_or_none, microseconds
-from app.http.once import OnceEach
+from app.http.once import Once, OnceEach
 from app.http.pages import Answer, Form, Page, Paging, Using, Word, cut
 from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
+from app.http.services import Desk, Services
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 AlertId = Annotated[
@@ -55,6 +59,7 @@ class AlertQuery(Paging):
     rule: list[Word] = Field([], max_length=50)
     severity: list[Severity] = Field([], max_length=10)
     owner: Word | None = Field(None, description="Name or e-mail address of the account's owner, exactly")
+    outcome: list[Outcome] = Field([], max_length=10, description="What came of it")
 
 
 class AlertView(Answer):
@@ -82,6 +87,12 @@ class AlertView(Answer):
     acknowledged_at: Instant | None
     acknowledged_by: str | None
     snoozed_until: Instant | None
+    outcome: Outcome | None = Field(
+        description="What came of it; null until it is closed and somebody says so"
+    )
+    outcome_at: Instant | None
+    outcome_by: str | None = Field(description="Null where it went by itself: the account churned")
+    outcome_note: str | None
     rule_version: str
     updated_at: Instant
 
@@ -124,6 +135,12 @@ class Snooze(Note):
     until: AwareDatetime | None = Field(None, description="An instant within the next 366 days")
 
 
+class Closing(Note):
+    """Who closed it, and what came of it."""
+
+    outcome: Outcome | None = Field(None, description="Of one that is closed already, only this is written")
+
+
 class Comment(Form):
     """What somebody has to say; ``by`` is the API key's name if it is not given."""
 
@@ -132,11 +149,52 @@ class Comment(Form):
 
 
 class Feedback(Form):
-    """Whether the alert was worth having; ``by`` is the API key's name if it is not given."""
+    """Whether the alert was worth having, or what came of it; ``by`` is the API key's name if it is not given."""
 
     by: Word | None = None
-    useful: StrictBool
+    useful: StrictBool | None = None
+    outcome: Outcome | None = Field(None, description="Of a closed alert")
     note: Remark | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.useful is None and self.outcome is None:
+            raise ValueError("say whether it was useful, or what came of it")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """One move by hand, of whoever asks: in one transaction with its note, done once."""
+
+    services: Services
+    caller: Caller
+    once: Once
+
+    def moves(
+        self,
+        by: str | None,
+        act: Callable[[Desk, str, int], Alert],
+        note: str = "",
+        said: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What ``act`` makes of an alert at the desk, for an actor and now; the note is added to its history."""
+
+        def work(connection: Connection) -> AlertDetail:
+            moved = act(self.services.desk(connection), by or self.caller.name, self.services.now())
+            told = {**(said or {}), **({"note": note} if note else {})}
+            if told:
+                alert_queries.annotate(connection, moved.id, moved.seq, told)
+            return _detail(connection, moved.id)
+
+        return self.once.within(work)
+
+
+def _hand(services: Using, caller: Asking, once: OnceEach) -> Hand:
+    return Hand(services, caller, once)
+
+
+ByHand = Annotated[Hand, Depends(_hand)]
 
 
 @router.get(
@@ -153,6 +211,9 @@ async def list_alerts(services: Using, query: Annotated[AlertQuery, Query()]) ->
         rows = alert_queries.page(connection, _filter(query), after=after, limit=query.limit + 1)
     shown, cursor = cut(rows, query.limit, "alerts", lambda row: (row["opened_at"], row["id"]))
     return AlertPage(data=[AlertView(**_fields(row)) for row in shown], next_cursor=cursor)
+
+
+router.include_router(alert_outcomes.router)  # its name is no alert's id
 
 
 @router.get(
@@ -175,17 +236,10 @@ async def get_alert(services: Using, alert_id: AlertId) -> AlertDetail:
     responses=_WRITE_ERRORS,
     **needs(Scope.WRITE),
 )
-def acknowledge_alert(
-    services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, note: Note | None = None
-) -> Any:
+def acknowledge_alert(hand: ByHand, alert_id: AlertId, note: Note | None = None) -> Any:
     """Somebody has it: until it resolves or gets worse. Doing it twice changes nothing."""
     given = note or Note()
-
-    def work(connection: Connection) -> AlertDetail:
-        moved = services.desk(connection).acknowledge(alert_id, _who(given, caller), services.now())
-        return _done(connection, moved, given.note)
-
-    return once.within(work)
+    return hand.moves(given.by, lambda desk, by, now: desk.acknowledge(alert_id, by, now), given.note)
 
 
 @router.post(
@@ -195,17 +249,14 @@ def acknowledge_alert(
     responses=_WRITE_ERRORS,
     **needs(Scope.WRITE),
 )
-def resolve_alert(
-    services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, note: Note | None = None
-) -> Any:
+def resolve_alert(hand: ByHand, alert_id: AlertId, note: Closing | None = None) -> Any:
     """It stays closed until its condition was false once; then it may open again."""
-    given = note or Note()
-
-    def work(connection: Connection) -> AlertDetail:
-        moved = services.desk(connection).resolve(alert_id, _who(given, caller), services.now())
-        return _done(connection, moved, given.note)
-
-    return once.within(work)
+    given = note or Closing()
+    return hand.moves(
+        given.by,
+        lambda desk, by, now: desk.resolve(alert_id, by, now, given.outcome, given.note),
+        given.note,
+    )
 
 
 @router.post(
@@ -215,18 +266,11 @@ def resolve_alert(
     responses=_WRITE_ERRORS,
     **needs(Scope.WRITE),
 )
-def snooze_alert(
-    services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, note: Snooze | None = None
-) -> Any:
+def snooze_alert(hand: ByHand, alert_id: AlertId, note: Snooze | None = None) -> Any:
     """Until an instant, or until it gets worse. It stays open, and its account's risk level with it."""
     given = note or Snooze()
-    until = _until(given, services.now())
-
-    def work(connection: Connection) -> AlertDetail:
-        moved = services.desk(connection).snooze(alert_id, until, _who(given, caller), services.now())
-        return _done(connection, moved, given.note)
-
-    return once.within(work)
+    until = _until(given, hand.services.now())
+    return hand.moves(given.by, lambda desk, by, now: desk.snooze(alert_id, until, by, now), given.note)
 
 
 @router.post(
@@ -236,37 +280,31 @@ def snooze_alert(
     responses=_REMARK_ERRORS,
     **needs(Scope.WRITE),
 )
-def comment_alert(
-    services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, comment: Comment
-) -> Any:
+def comment_alert(hand: ByHand, alert_id: AlertId, comment: Comment) -> Any:
     """Written into its history, whether it is open or not; nothing else moves."""
-
-    def work(connection: Connection) -> AlertDetail:
-        said = services.desk(connection).comment(alert_id, comment.by or caller.name, services.now())
-        return _done(connection, said, comment.note)
-
-    return once.within(work)
+    return hand.moves(comment.by, lambda desk, by, now: desk.comment(alert_id, by, now), comment.note)
 
 
 @router.post(
     "/{alert_id}/feedback",
     response_model=AlertDetail,
-    summary="Say whether an alert was useful",
+    summary="Say whether an alert was useful, or what came of it",
     responses=_REMARK_ERRORS,
     **needs(Scope.WRITE),
 )
-def rate_alert(services: Using, caller: Asking, once: OnceEach, alert_id: AlertId, feedback: Feedback) -> Any:
-    """Written into its history, whether it is open or not; nothing else moves."""
-
-    def work(connection: Connection) -> AlertDetail:
-        said = services.desk(connection).feedback(alert_id, feedback.by or caller.name, services.now())
-        return _done(connection, said, feedback.note or "", {"useful": feedback.useful})
-
-    return once.within(work)
-
-
-def _who(note: Note, caller: Caller) -> str:
-    return note.by or caller.name
+def rate_alert(hand: ByHand, alert_id: AlertId, feedback: Feedback) -> Any:
+    """Written into its history, whether it is open or not; an outcome, of a closed one, into the alert too."""
+    note = feedback.note or ""
+    said = {} if feedback.useful is None else {"useful": feedback.useful}
+    try:
+        return hand.moves(
+            feedback.by,
+            lambda desk, by, now: desk.feedback(alert_id, by, now, feedback.outcome, note),
+            note,
+            said,
+        )
+    except AlertOpen as error:
+        raise _refused("body.outcome", str(error)) from None
 
 
 def _until(given: Snooze, now: int) -> int:
@@ -275,21 +313,13 @@ def _until(given: Snooze, now: int) -> int:
     until = microseconds(given.until)
     if not now < until <= now + _LONGEST_SNOOZE // timedelta(microseconds=1):
         message = f"not within {_LONGEST_SNOOZE.days} days from {instant(now)}"
-        raise Problem(
-            Code.INVALID_REQUEST,
-            f"body.until: {message}",
-            more={"errors": [{"field": "body.until", "message": message}]},
-        )
+        raise _refused("body.until", message)
     return until
 
 
-def _done(
-    connection: Connection, moved: Alert, note: str, said: Mapping[str, Any] | None = None
-) -> AlertDetail:
-    said = {**(said or {}), **({"note": note} if note else {})}
-    if said:
-        alert_queries.annotate(connection, moved.id, moved.seq, said)
-    return _detail(connection, moved.id)
+def _refused(field: str, message: str) -> Problem:
+    told = [{"field": field, "message": message}]
+    return Problem(Code.INVALID_REQUEST, f"{field}: {message}", more={"errors": told})
 
 
 def _detail(connection: Connection, alert_id: str) -> AlertDetail:
@@ -318,10 +348,12 @@ def _detail(connection: Connection, alert_id: str) -> AlertDetail:
 
 _AS_THEY_ARE = (
     "id", "rule", "account_id", "account_name", "owner", "label", "episode", "status", "severity", "title", "reason",
-    "baseline", "dismissed", "seq", "acknowledged_by", "rule_version",
+    "baseline", "dismissed", "seq", "acknowledged_by", "outcome", "outcome_by",
+    "outcome_note", "rule_version",
 )  # fmt: skip
 _INSTANTS = (
-    "opened_at", "pending_since", "fired_at", "resolved_at", "due_at", "acknowledged_at", "snoozed_until", "updated_at",
+    "opened_at", "pending_since", "fired_at", "resolved_at", "due_at", "acknowledged_at", "snoozed_until", "outcome_at",
+    "updated_at",
 )  # fmt: skip
 
 
@@ -341,4 +373,5 @@ def _filter(query: AlertQuery) -> alert_queries.Filter:
         rule=query.rule,
         severity=[severity.value for severity in query.severity],
         owner=query.owner,
+        outcome=[outcome.value for outcome in query.outcome],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,6 +16,7 @@ from app.database.schedule import SqlSchedule
 from app.database.tables import account, counter, delivery, destination, position, touched
 from app.version import VERSION
 from consumers.errors import StorageError
+from consumers.feeds import SourceState
 
 ROLES = ("api", "consumer", "scheduler", "notifier")
 
@@ -23,11 +24,18 @@ ROLES = ("api", "consumer", "scheduler", "notifier")
 class DatabaseCollector(Collector):
     """Reads the service's state at each scrape."""
 
-    def __init__(self, database: Database, outbox: SqlOutbox, wall: Callable[[], int]) -> None:
-        """``wall`` is the real time in epoch microseconds."""
+    def __init__(
+        self,
+        database: Database,
+        outbox: SqlOutbox,
+        wall: Callable[[], int],
+        sources: Callable[[], Sequence[SourceState]] = lambda: (),
+    ) -> None:
+        """``wall`` is the real time in epoch microseconds, ``sources`` how the sources of activity stand."""
         self._database = database
         self._outbox = outbox
         self._wall = wall
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
         """All families; without a database, that there is none."""
@@ -54,6 +62,7 @@ class DatabaseCollector(Collector):
             yield from _processes(connection, now)
             yield from _oldest_due(connection, now)
             yield from _destinations(connection)
+        yield from _feeds(self._sources())
         yield from _deliveries(self._outbox)
         yield from _day_close(SqlSchedule(self._database))
 
@@ -119,19 +128,44 @@ def _deliveries(outbox: SqlOutbox) -> Iterator[Metric]:
 
 def _incidents(connection: Connection) -> Iterator[Metric]:
     family = GaugeMetricFamily(
-        "bellwether_incidents_open", "Partitions in trouble that goes on, by kind", labels=("kind",)
+        "bellwether_incidents_open",
+        "Partitions and sources in trouble that goes on, by kind",
+        labels=("kind",),
     )
     kinds = [each.kind for each in incidents.going_on(connection)]
     for kind in sorted({*incidents.KINDS, *kinds}):
         family.add_metric((kind,), kinds.count(kind))
     yield family
     ever = CounterMetricFamily(
-        "bellwether_incidents", "Incidents of partitions, also those that were over at once", labels=("kind",)
+        "bellwether_incidents", "Incidents, also those that were over at once", labels=("kind",)
     )
     total = incidents.counts(connection)
     for kind in sorted({*incidents.KINDS, *total}):
         ever.add_metric((kind,), total.get(kind, 0))
     yield ever
+
+
+def _feeds(sources: Sequence[SourceState]) -> Iterator[Metric]:
+    newest = GaugeMetricFamily(
+        "bellwether_source_newest_seconds",
+        "When the newest activity of a source happened",
+        labels=("source", "family"),
+    )
+    stale = GaugeMetricFamily(
+        "bellwether_source_stale", "Whether a source is silent for longer than expected", labels=("source",)
+    )
+    expected = GaugeMetricFamily(
+        "bellwether_source_expected_gap_seconds", "How long a source may be silent", labels=("source",)
+    )
+    for each in sources:
+        for family, at in sorted(each.newest.items()):
+            newest.add_metric((each.source, family), at / 1e6)
+        if each.counts:
+            stale.add_metric((each.source,), int(each.stale))
+            expected.add_metric((each.source,), each.expected_gap / 1e6)
+    yield newest
+    yield stale
+    yield expected
 
 
 def _judgement(connection: Connection) -> Iterator[Metric]:

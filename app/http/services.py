@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
-from alerts.alert import Alert
+from alerts.alert import Alert, Outcome
 from alerts.configuration import Configuration
 from app.database.engine import Database
 from app.database.keys import KeyRing
 from app.database.outbox import SqlOutbox
 from app.intake import Intake
+from consumers.feeds import SourceState
 
 Probe = Callable[[], str | None]
 """Looks at one part of the service: None when it is ready, else what is wrong, in a few words."""
@@ -39,14 +40,21 @@ class Desk(Protocol):
     def snooze(self, alert_id: str, until: int, actor: str, now: int) -> Alert:
         """Hidden until an instant or until it gets worse. Raises AlertClosed if it does not fire."""
 
-    def resolve(self, alert_id: str, actor: str, now: int) -> Alert:
-        """Closed by hand."""
+    def resolve(
+        self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""
+    ) -> Alert:
+        """Closed by hand, with what came of it."""
 
     def comment(self, alert_id: str, actor: str, now: int) -> Alert:
         """``actor`` said something, which the caller adds to the history's newest entry."""
 
-    def feedback(self, alert_id: str, actor: str, now: int) -> Alert:
-        """``actor`` said whether it was useful, which the caller adds likewise."""
+    def feedback(
+        self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""
+    ) -> Alert:
+        """``actor`` said whether it was useful, which the caller adds likewise, or what came of it.
+
+        Raises AlertOpen for an outcome of an open one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,8 @@ class Services:
     organisation's zone. ``intake`` makes events durable. ``desk`` makes the desk of one transaction. ``reload`` reads
     the configuration again, all or nothing, and raises ConfigurationError. ``loopback`` says that only this machine
     can reach the service. ``probes`` are asked by /readyz, by name; ``remarks`` too, but what they say keeps nothing
-    from being ready. The routes' own counters go into ``registry``: one for each application.
+    from being ready. ``sources`` says how the sources of activity stand. The routes' own counters go into
+    ``registry``: one for each application.
     """
 
     database: Database
@@ -73,6 +82,7 @@ class Services:
     reload: Callable[[], Configuration]
     loopback: bool
     metrics_token: str | None = None
+    sources: Callable[[], Sequence[SourceState]] = lambda: ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
     remarks: Mapping[str, Probe] = field(default_factory=dict)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)

@@ -224,6 +224,49 @@ def fading(account_id: str) -> list[dict[str, Any]]:
     return events
 
 
+def test_evidence_names_what_was_given_up_who_pays_what_is_open_and_what_is_gone(
+    api: Api, house: House
+) -> None:
+    def event(number: int, type_: str, age: int, **more: Any) -> dict[str, Any]:
+        at = instant(NOW - age * DAY_US)
+        return {"id": f"n{number}", "type": type_, "account_id": "acme", "occurred_at": at, **more}
+
+    uses = [
+        event(number, "feature.used", age, user_id=user, data={"feature": feature})
+        for number, (age, user, feature) in enumerate(
+            [(70, "u1", "reports"), (40, "u1", "reports"), (40, "u2", "reports"), (1, "u1", "boards")]
+        )
+    ]
+    facts: list[tuple[str, int, dict[str, Any]]] = [
+        ("account.updated", 80, {"core_features": ["reports", "boards"]}),
+        ("contact.updated", 60, {"contact_id": "c7", "user_id": "u9", "roles": ["economic_buyer"]}),
+        ("escalation.opened", 9, {"escalation_id": "esc-1"}),
+        ("escalation.opened", 8, {"escalation_id": "esc-2"}),
+        ("escalation.resolved", 7, {"escalation_id": "esc-2"}),
+        ("integration.disconnected", 50, {"integration": "long gone"}),
+        ("integration.disconnected", 5, {"integration": "crm"}),
+    ]
+    house.take_in(
+        uses + [event(10 + number, kind, age, data=data) for number, (kind, age, data) in enumerate(facts)]
+    )
+    metrics = api.get("/v1/accounts/acme/metrics").json()["metrics"]
+
+    def details(name: str) -> Any:
+        return metrics[name]["evidence"]["details"]
+
+    def day(age: int) -> str:
+        return instant(NOW - age * DAY_US)[:10]
+
+    assert metrics["features.abandoned_count"]["value"] == 1
+    assert details("features.abandoned_count") == {"abandoned": ["reports"]}
+    assert details("sponsor.days_since_login") == {
+        "contacts": [{"contact_id": "c7", "user_id": "u9", "since": day(60)}]
+    }
+    assert details("escalations.open") == {"open": [{"escalation_id": "esc-1", "opened": day(9)}]}
+    assert metrics["integrations.lost"]["value"] == 1
+    assert details("integrations.lost") == {"lost": [{"integration": "crm", "lost": day(5)}]}
+
+
 def test_evidence_names_the_champions_the_seats_and_the_versions_of_the_rules(api: Api, house: House) -> None:
     common = {"account_id": "acme", "occurred_at": instant(NOW - DAY_US)}
     contact = {"contact_id": "c1", "user_id": "u1", "name": "Ada", "roles": ["champion"]}

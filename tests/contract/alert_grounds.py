@@ -38,7 +38,9 @@ class Ground(Protocol):
     def store(self) -> AlertStore:
         """The store under test."""
 
-    def account(self, account_id: str, profile: Profile, *, owner: str | None = None) -> int:
+    def account(
+        self, account_id: str, profile: Profile, *, owner: str | None = None, days: bytes = DAYS
+    ) -> int:
         """Add an account, or change its profile. Returns its number."""
 
     def fed(self, families: Mapping[str, int]) -> None:
@@ -73,7 +75,9 @@ class MemoryGround:
         self.store = MemoryAlertStore()
         self.store.content.real_us = REAL
 
-    def account(self, account_id: str, profile: Profile, *, owner: str | None = None) -> int:
+    def account(
+        self, account_id: str, profile: Profile, *, owner: str | None = None, days: bytes = DAYS
+    ) -> int:
         accounts = self.store.content.accounts
         for no, known in accounts.items():
             if known.card.account_id == account_id:
@@ -81,7 +85,7 @@ class MemoryGround:
                 return no
         no = len(accounts) + 1
         card = AccountCard(no, account_id, owner=owner)
-        accounts[no] = MemoryAccount(card, profile.blob(), DAYS)
+        accounts[no] = MemoryAccount(card, profile.blob(), days)
         return no
 
     def fed(self, families: Mapping[str, int]) -> None:
@@ -121,7 +125,9 @@ class SqlGround:
         self.outbox = SqlOutbox(self.database)
         self.store = SqlAlertStore(self.database, self.outbox, lambda: REAL)
 
-    def account(self, account_id: str, profile: Profile, *, owner: str | None = None) -> int:
+    def account(
+        self, account_id: str, profile: Profile, *, owner: str | None = None, days: bytes = DAYS
+    ) -> int:
         with self.database.write() as connection:
             no = connection.scalar(select(account.c.no).where(account.c.account_id == account_id))
             if no is not None:
@@ -130,7 +136,7 @@ class SqlGround:
                 return int(no)
             fresh = insert(account).values(account_id=account_id, owner=owner).returning(account.c.no)
             no = connection.execute(fresh).scalar_one()
-            blobs = {"profile": profile.blob(), "days": DAYS, "users": b"", "login_maps": b""}
+            blobs = {"profile": profile.blob(), "days": days, "users": b"", "login_maps": b""}
             connection.execute(insert(account_window).values(account_no=no, **blobs))
             return int(no)
 

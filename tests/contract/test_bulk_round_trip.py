@@ -238,6 +238,7 @@ def test_the_quality_of_the_data_is_counted_over_all_accounts(empty: Path, tmp_p
         "a renewal date": (2, ["acme", "globex"]),
         "seats": (2, ["globex", "initech"]),
         "a champion": (2, ["globex", "initech"]),
+        "a holiday calendar of their country": (0, []),
     }
     assert [(each.type, each.accounts, each.kept, each.since) for each in found.types] == [
         ("user.login", 1, 2, "2026-11-21"),

@@ -143,7 +143,8 @@ def test_a_source_that_is_cut_for_a_day_is_one_incident_and_no_alert_and_no_burs
         assert service.alerts() == []
         assert service.incidents() == []
     # The day has closed without its afternoon, and would look like every single customer leaving.
-    assert service.change("a7") == (pytest.approx(44 / 56 - 1), "ok")
+    value, status = service.change("a7")
+    assert (status, round(value or 0, 4)) == ("ok", round(44 / 56 - 1, 4))
 
     service.turn_to(NOON + 24 * HOUR + 60_000_000)
     assert service.change("a7")[1] == "stale_source"
@@ -273,3 +274,37 @@ def test_every_process_adds_to_what_others_have_stored(database: Database) -> No
         (stored,) = feeds.everything(connection)
     assert (stored.source, stored.family, stored.newest_at) == ("topic t", "logins", max(times))
     assert stored.heard_hours() == sorted({at // HOUR for at in times})
+
+
+def test_a_reader_of_ours_that_stays_away_is_told_of_after_a_quarter_of_an_hour(service: Service) -> None:
+    service.send(steady(range(-40 * 24, 12)))
+    service.turn_to(NOON)
+    late = NOON + 2 * HOUR
+    for minutes in (0, 14):
+        service.dial.now = late + minutes * 60_000_000
+        service.clockwork.tick(service.dial.now)
+        assert service.incidents() == []
+    service.dial.now = late + 15 * 60_000_000
+    service.clockwork.tick(service.dial.now)
+    assert [(each.subject, each.detail.splitlines()[0]) for each in service.incidents()] == [
+        ("journal", "journal is read more than an hour late")
+    ]
+    service.turn_to(late + 16 * 60_000_000)
+    assert [each["status"] for each in service.told()] == ["open", "closed"]
+
+
+def test_what_was_judged_without_some_activity_is_judged_anew_when_just_that_is_heard_again(
+    service: Service,
+) -> None:
+    features = [(at, "feature.used", "zenith", "u") for at, *_ in steady(range(-40 * 24, 12))]
+    service.send(steady(range(-40 * 24, 12)))
+    service.send(features, sender="other backend")
+    service.turn_to(NOON)
+    service.turn_to(NOON + 25 * HOUR)
+    assert service.house.hearing.deaf() == {"logins", "features"}
+    service.send([(NOON + 25 * HOUR, "feature.used", "zenith", "u")], sender="other backend")
+    service.turn_to(NOON + 25 * HOUR)
+    assert service.house.hearing.deaf() == {"logins"}
+    service.send(steady(range(12, 38)))
+    service.turn_to(NOON + 26 * HOUR)
+    assert service.house.hearing.deaf() == frozenset()

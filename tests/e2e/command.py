@@ -1,13 +1,15 @@
-"""The real command in a process of its own, as a shell starts it."""
+"""The real command in a process of its own, with the environment that a shell would give it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from tests.e2e import ready
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,10 +25,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`bellwether` in ``folder``, with a database there and no other settings than ``variables``."""
+    """`bellwether` in ``folder``, with a database there and no other settings than ``variables``.
+
+    ``cold``: Python is started for it and loads what it needs, as when a shell starts it.
+    """
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
+    cold: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,10 +42,8 @@ class Command:
             for name, value in os.environ.items()
             if not name.startswith("BELLWETHER_")
             and name != "COLUMNS"  # a test runner's own, not a terminal's
+            and name != "PYTHONDONTWRITEBYTECODE"  # compiling everything takes longer than most tests
         }
-        theirs.pop(
-            "PYTHONDONTWRITEBYTECODE", None
-        )  # dozens of starts: compiling everything for each takes minutes
         database = {"BELLWETHER_DATABASE_URL": f"sqlite:///{self.folder / 'bellwether.db'}"}
         path = os.pathsep.join(filter(None, [str(ROOT), theirs.get("PYTHONPATH", "")]))
         return {**theirs, **database, "PYTHONPATH": path, **self.variables}
@@ -47,22 +51,23 @@ class Command:
     def __call__(self, *arguments: str | Path, **variables: str) -> Ended:
         """Run it to its end. ``variables`` are settings without their prefix, in lower case."""
         settings = {f"BELLWETHER_{name.upper()}": value for name, value in variables.items()}
-        done = subprocess.run(
-            self.line(*arguments),
-            env={**self.environment, **settings},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        with replace(self, variables={**self.variables, **settings}).start(
+            *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=90)
+            except BaseException:
+                process.kill()
+                raise
+        return Ended(process.returncode, out, err)
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """Start it and leave it running; the caller ends it."""
-        return subprocess.Popen(
-            self.line(*arguments), env=self.environment, cwd=self.folder, text=True, **options
-        )
+        """Start it and leave it running; the caller ends it. ``options`` are those of Popen."""
+        settings: dict[str, Any] = {"env": self.environment, "cwd": self.folder, "text": True}
+        # Somebody who changes the process before it begins wants a start from nothing.
+        if self.cold or not options.keys() <= {"stdin", "stdout", "stderr"} or not ready.possible():
+            return subprocess.Popen(self.line(*arguments), **settings, **options)
+        return ready.Ready([str(each) for each in arguments], **settings, **options)
 
     def line(self, *arguments: str | Path) -> list[str]:
         """The command line, with this Python."""

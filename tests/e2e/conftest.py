@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import Command
+from tests.e2e.running import prepared
 
 
 @pytest.fixture
@@ -16,8 +17,6 @@ def bellwether(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def upgraded(bellwether: Command) -> Command:
+def upgraded(tmp_path: Path) -> Command:
     """The command beside a database of the right schema."""
-    ended = bellwether("db", "upgrade")
-    assert ended.code == 0, ended.err
-    return bellwether
+    return prepared(tmp_path)

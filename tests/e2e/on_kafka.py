@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from tests.e2e.command import Command
 from tests.e2e.running import Running, prepared, until
-from tests.servers.kafka import create_topic
+from tests.servers.kafka import create_topics
 
 EVENTS = ("logins", "seats", "features", "accounts", "relationships", "billing")
 
@@ -43,9 +43,9 @@ def bootstrap(command: Command) -> str:
 
 def make_topics(command: Command, partitions: int = 2, dead_letters: Mapping[str, str] | None = None) -> None:
     """The seven topics; ``dead_letters`` configures the one that takes them."""
-    for name in EVENTS:
-        create_topic(bootstrap(command), topic(command, name), partitions)
-    create_topic(bootstrap(command), topic(command, "dead-letters"), 1, configs=dead_letters)
+    topics = {topic(command, name): {"num_partitions": partitions} for name in EVENTS}
+    letters = {"num_partitions": 1, "configs": dict(dead_letters or {})}
+    create_topics(bootstrap(command), {**topics, topic(command, "dead-letters"): letters})
 
 
 def put(command: Command, name: str, *values: bytes | Mapping[str, Any], partition: int = 0) -> None:

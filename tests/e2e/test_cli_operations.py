@@ -17,10 +17,10 @@ from tests.e2e.command import ROOT, Command
 HEADINGS = {
     "Run": ["demo", "serve"],
     "Events": ["ingest", "replay", "dead-letters"],
-    "Customers and alerts": ["accounts", "risk", "alerts"],
-    "Rules": ["rules"],
+    "Customers and alerts": ["accounts", "import", "export", "rate", "retention", "risk", "alerts"],
+    "Rules": ["rules", "backtest"],
     "Delivery": ["destinations", "deliveries"],
-    "Operations": ["keys", "config", "positions", "topics", "db", "doctor", "health", "version"],
+    "Operations": ["keys", "config", "positions", "sources", "topics", "db", "doctor", "health", "version"],
 }
 
 

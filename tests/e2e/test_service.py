@@ -85,6 +85,9 @@ def test_an_account_that_went_quiet_is_found_by_the_days_close_alone(tmp_path: P
         assert rows(command, "SELECT rule FROM alert") == []
         later = NOON + timedelta(days=16)
         command.variables["BELLWETHER_NOW"] = iso(later)
+        # Somebody else is heard of: were nobody, the silence would be ours.
+        others = write_lines(tmp_path / "others.jsonl", ndjson(logins("busy", later, days=86)))
+        assert command("ingest", others).code == 0
         with serving(command) as service:
             found = until(lambda: service.alerts("&rule=gone-dark"), "the close finds it", SOON_S)
             assert [(each["status"], each["baseline"]) for each in found] == [("firing", False)]

@@ -10,21 +10,18 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from tests.servers import jars
-from tests.servers.process import await_answer, free_port, launch, listens, signal_group
+from tests.servers.process import Server, await_answer, free_port, launch, listens, signal_group
 
-START_S = 60.0
 # One node, small topics, many restarts: nothing waits for company, nothing is made unasked.
 SINGLE = {
     "offsets.topic.replication.factor": "1",
@@ -42,8 +39,8 @@ SINGLE = {
 }
 
 
-class Broker:
-    """One node, kept in ``folder``. As a context manager: started, and killed at the end.
+class Broker(Server):
+    """One node, kept in ``folder``.
 
     ``properties`` override the server's own. ``joins`` makes it a second broker of that one's cluster: then topics
     with replication 2 can be made, while the first alone stays the controller. The first must be running.
@@ -65,7 +62,6 @@ class Broker:
         self.controller_port: int = free_port() if joins is None else joins.controller_port
         self.cluster_id: str = _kept_id(self.folder) or (_id() if joins is None else joins.cluster_id)
         self.log = self.folder / "broker.log"
-        self.process: subprocess.Popen[bytes] | None = None
         self._controls = joins is None
         self._controller = self.node if joins is None else joins.node
         self._properties = dict(properties or {})
@@ -76,25 +72,15 @@ class Broker:
         """What clients are given: ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self.process is not None and self.process.poll() is None
+    def __str__(self) -> str:
+        return f"Kafka at {self.bootstrap}"
 
-    def start(self, timeout_s: float = START_S) -> Self:
-        """Start it and wait until it answers. Raises NotStarted with the log's end."""
-        self.launch()
-        return self.await_answer(timeout_s)
-
-    def launch(self) -> Self:
-        """Start it without waiting (from a thread that stays: it ends with that thread). Formats a new folder."""
-        assert not self.running, "it is running already"
+    def _launch(self) -> None:
         classes = jars.resolved()
         _archive(classes)
-        self._launch(jars.command(classes, self._memory_mb))
-        return self
+        self._run(jars.command(classes, self._memory_mb))
 
-    def _launch(self, java: list[str]) -> None:
+    def _run(self, java: list[str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "server.properties"
         settings.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
@@ -104,15 +90,8 @@ class Broker:
         script = f"set -e; [ -f data/meta.properties ] || {formatting}; exec {running}"
         self.process = launch(["sh", "-c", script], self.log, parting="KILL")
 
-    def await_answer(self, timeout_s: float = START_S) -> Self:
-        """Wait until the cluster knows this node and answers for it. Raises NotStarted."""
-        await_answer(
-            self._answer, f"Kafka at {self.bootstrap}", timeout_s, process=self.process, log=self.log
-        )
-        return self
-
-    def _answer(self) -> bool | None:
-        return answers(self.bootstrap, self.node, self.cluster_id) or None
+    def _answers(self) -> bool:
+        return answers(self.bootstrap, self.node, self.cluster_id)
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """SIGTERM, and wait: an orderly end, which hands leadership to the other nodes."""
@@ -125,19 +104,6 @@ class Broker:
         if self.process is not None:
             signal_group(self.process, signal.SIGKILL)
             self.process.wait(30)
-
-    def restart(self, timeout_s: float = START_S) -> Self:
-        """Start it again, on the same port and folder; killed first if it is still running."""
-        self.kill()
-        return self.start(timeout_s)
-
-    def __enter__(self) -> Self:
-        return self if self.running else self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def properties(self) -> dict[str, str]:
         """Everything in its server.properties."""
@@ -182,7 +148,7 @@ def _archive(classes: Path) -> None:
         kept = Path(scratch) / jars.ARCHIVE
         trial = Broker(Path(scratch) / "broker")
         try:
-            trial._launch(jars.command(classes, 512, keep_classes_in=kept))
+            trial._run(jars.command(classes, 512, keep_classes_in=kept))
             trial.await_answer()
             trial.create_topic("trial")
             trial.stop()
@@ -228,15 +194,26 @@ def create_topic(
     configs: Mapping[str, str] | None = None,
 ) -> str:
     """Make a topic and wait until every partition has a leader; returns its name."""
-    options = {
-        "num_partitions": partitions,
-        "replication_factor": replication,
-        "configs": dict(configs or {}),
-    }
-    with admin(bootstrap) as client:
-        client.create_topics({name: options}, timeout_ms=30_000)
-        client.wait_for_topics([name], timeout_ms=30_000)
+    create_topics(
+        bootstrap,
+        {
+            name: {
+                "num_partitions": partitions,
+                "replication_factor": replication,
+                "configs": dict(configs or {}),
+            }
+        },
+    )
     return name
+
+
+def create_topics(bootstrap: str, topics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make several topics at once, their options as the library names them; all have leaders at the end."""
+    with admin(bootstrap) as client:
+        client.create_topics(
+            {name: {"replication_factor": 1, **each} for name, each in topics.items()}, timeout_ms=30_000
+        )
+        client.wait_for_topics([*topics], timeout_ms=30_000)
 
 
 def in_sync(bootstrap: str, topic: str, partition: int = 0) -> list[int]:

@@ -15,15 +15,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import psycopg
 from psycopg import sql
 
-from tests.servers.process import NotStarted, await_answer, free_port, launch
+from tests.servers.process import NotStarted, Server, await_answer, free_port, launch
 
-START_S = 60.0
 USER = "bellwether"
 INSTALL = "install it (Debian: apt install postgresql)"
 STOPS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -133,8 +131,8 @@ def _name(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
-class Cluster:
-    """One server and its data. As a context manager: started, and killed and removed at the end.
+class Cluster(Server):
+    """One server and its data.
 
     ``folder``: where to keep it; None makes a temporary one, which is removed at the end. For root the server runs as
     the user postgres, who must be able to reach the folder. ``durable=False`` leaves out every fsync: for tests that
@@ -150,7 +148,6 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or free_port()
-        self.process: subprocess.Popen[bytes] | None = None
         self._temporary = folder is None
         self.folder = (
             Path(tempfile.mkdtemp(prefix="bellwether-postgres-")) if folder is None else folder.absolute()
@@ -173,19 +170,10 @@ class Cluster:
         """The address of the database ``name``, as BELLWETHER_DATABASE_URL takes it."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self.process is not None and self.process.poll() is None
+    def __str__(self) -> str:
+        return f"PostgreSQL at 127.0.0.1:{self.port}"
 
-    def start(self, timeout_s: float = START_S) -> Self:
-        """Start it and wait until it answers. Raises NotStarted with the log's end."""
-        self.launch()
-        return self.await_answer(timeout_s)
-
-    def launch(self) -> Self:
-        """Start it without waiting (from a thread that stays: it ends with that thread). Fills a new folder."""
-        assert not self.running, "it is running already"
+    def _launch(self) -> None:
         if lacking := missing():
             raise NotStarted(lacking)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -205,19 +193,9 @@ class Cluster:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
         command = ["sh", "-c", script, binaries() or "", *settings]
         self.process = launch(command, self.log, parting="QUIT", user=owner)
-        return self
 
-    def await_answer(self, timeout_s: float = START_S) -> Self:
-        """Wait until it answers a query; after a kill it recovers first. Raises NotStarted."""
-        url = self.url("postgres")
-        await_answer(
-            lambda: answers(url) or None,
-            f"PostgreSQL at 127.0.0.1:{self.port}",
-            timeout_s,
-            process=self.process,
-            log=self.log,
-        )
-        return self
+    def _answers(self) -> bool:
+        return answers(self.url("postgres"))
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast", timeout_s: float = 30.0) -> None:
         """An orderly end; ``smart`` waits for every client to go, ``immediate`` leaves recovery to the start."""
@@ -242,24 +220,11 @@ class Cluster:
             lambda: None if any(map(_alive, children)) else True, "the end of PostgreSQL's processes", 30
         )
 
-    def restart(self, timeout_s: float = START_S) -> Self:
-        """Start it again, on the same port and data; killed first if it is still running."""
-        self.kill()
-        return self.start(timeout_s)
-
     def close(self) -> None:
         """Kill it, and remove a temporary folder."""
         self.kill()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self if self.running else self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def new_database(self, template: str | None = None) -> str:
         """The URL of a new database: empty, or a copy of ``template``."""

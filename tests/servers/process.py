@@ -10,11 +10,14 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 T = TypeVar("T")
+START_S = 60.0
 
 
 class NotStarted(Exception):
@@ -109,3 +112,65 @@ def listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class Server(ABC):
+    """One that is started, asked whether it answers, and killed. As a context manager: started, closed at the end."""
+
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, timeout_s: float = START_S) -> Self:
+        """Start it and wait until it answers. Raises NotStarted with the log's end."""
+        return self.launch().await_answer(timeout_s)
+
+    def launch(self) -> Self:
+        """Start it without waiting (from a thread that stays: it ends with that thread). Fills a new folder."""
+        assert not self.running, "it is running already"
+        self._launch()
+        return self
+
+    def await_answer(self, timeout_s: float = START_S) -> Self:
+        """Wait until it answers; after a kill it recovers first. Raises NotStarted."""
+        await_answer(
+            lambda: self._answers() or None, str(self), timeout_s, process=self.process, log=self.log
+        )
+        return self
+
+    def restart(self, timeout_s: float = START_S) -> Self:
+        """Start it again, on the same port and folder; killed first if it is still running."""
+        self.kill()
+        return self.start(timeout_s)
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL: nothing is tidied up."""
+
+    def close(self) -> None:
+        """Kill it."""
+        self.kill()
+
+    def __enter__(self) -> Self:
+        return self if self.running else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """What it is and where, for messages."""
+
+    @abstractmethod
+    def _launch(self) -> None:
+        """Set ``process``."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether it answers now."""

@@ -78,7 +78,7 @@ def i4_nothing_untold(books: Books, destination: str) -> list[str]:
 def i5_everything_received(
     books: Books, told: Sequence[Told], copies: int, *, all_sent: bool = True
 ) -> list[str]:
-    """The receiver has every id that is sent, signed; and no more copies than ``copies``, the number of kills."""
+    """The receiver has every id that is sent, signed; and no more copies than ``copies``: AT_ONCE a kill."""
     came = Counter(each.id for each in told)
     rows = books.ask("SELECT webhook_id, status FROM delivery")
     sent = {id_ for id_, status in rows if status == "sent"}

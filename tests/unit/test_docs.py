@@ -117,7 +117,7 @@ def test_the_rule_files_of_the_guide_pass_the_checker_and_say_what_it_says() -> 
     read = read_configuration(text, "bellwether.yaml", CATALOGUE)
     counts = f"{len(read.rules)} rules, {len(read.destinations)} destinations, {len(read.routes)} routes"
     assert f"bellwether.yaml: {counts}\n" in page.read_text()
-    assert len(default_rules(CATALOGUE)) == 13, "the guides say thirteen"
+    assert len(default_rules(CATALOGUE)) == 25, "the guides say twenty-five"
 
 
 def test_the_wrong_rule_file_of_the_guide_is_refused_in_its_words(tmp_path: Path) -> None:

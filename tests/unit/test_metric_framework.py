@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,7 +118,10 @@ def streams(draw):
     for _ in range(draw(st.integers(0, 20))):
         kind = draw(st.sampled_from(_KINDS))
         data = _data_of(draw, kind)
-        stream.add(kind, draw(_accounts), TODAY + 1 - draw(_ago), second=draw(_second), **data)
+        account, day = draw(_accounts), TODAY + 1 - draw(_ago)
+        stream.add(kind, account, day, second=draw(_second), **data)
+        if kind == "sentiment.rated" and draw(st.booleans()):  # and a touchpoint about then
+            stream.add("touchpoint.logged", account, day + draw(st.integers(-1, 1)), second=draw(_second))
     shuffle = random.Random(draw(st.integers(0, 2**32)))
     stream.lines += shuffle.sample(stream.lines, k=len(stream.lines) // 4)
     shuffle.shuffle(stream.lines)
@@ -187,6 +192,38 @@ def test_health_under_its_names_equals_its_own_recount_as_a_first_day_closes(str
         assert expected.keys() == set(HEALTH)
         for name, reading in expected.items():
             assert told(readings, name, index) == reading, (account, name)
+
+
+@pytest.mark.parametrize(
+    ("size", "rated", "touched", "overdue"),
+    [
+        ("smb", 7, 0, False),
+        ("smb", 8, 9, True),
+        ("enterprise", 7, 8, False),
+        ("enterprise", 3, 3, False),  # days are what counts, whichever came first on it
+        ("enterprise", 3, 2, True),
+        (None, 3, 2, False),
+    ],
+)
+def test_a_rating_is_overdue_after_a_week_and_of_an_enterprise_after_a_touchpoint(
+    size, rated, touched, overdue
+):
+    stream = Stream().add("account.updated", "a", TODAY - 90, size=size)
+    stream.add("sentiment.rated", "a", TODAY - rated, rating="green", second=1)
+    stream.add("touchpoint.logged", "a", TODAY - touched, second=2)
+    readings = readings_of(stream.lines, as_of=TODAY)
+    assert told(readings, "sentiment.overdue", 0) == (overdue, "ok")
+
+
+def test_the_usual_number_of_tickets_is_the_mean_of_the_middle_two_windows():
+    stream = (
+        Stream().active("a", ("u1",), (TODAY - 150,)).add("ticket.opened", "a", TODAY - 150, ticket_id="0")
+    )
+    for window, count in ((1, 5), (2, 1), (3, 0), (4, 2)):
+        for ticket in range(count):
+            stream.add("ticket.opened", "a", TODAY - 28 * window, ticket_id=f"{window}-{ticket}")
+    readings = readings_of(stream.lines, as_of=TODAY)
+    assert told(readings, "tickets.median_28d", 0) == (Fraction(3, 2), "ok")
 
 
 # --- the change per business day --------------------------------------------------------------------------------

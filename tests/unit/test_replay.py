@@ -20,10 +20,14 @@ from alerts.rules.loader import default_rules
 from alerts.rules.rule import Rule
 from consumers.days import Calendar
 from tests.recount import Recount
+from tests.recount_rules import ALL_RULES, RULES, Opinions
 from tests.recount_rules import ledger as recounted
+from tests.unit import test_metric_framework, test_metric_health
 from tests.unit.metric_streams import TODAY, ZONES, Stream, streams
 
 DEFAULTS = default_rules(CATALOGUE)
+# Those of which the quick recount knows; the others are held against theirs below.
+USAGE = tuple(rule for rule in DEFAULTS if rule.id in RULES)
 PEOPLE = ("u1", "u2", "u3")
 
 
@@ -81,7 +85,36 @@ def test_the_ledger_equals_the_recount_of_any_stream(
     stream.active("a", PEOPLE, range(TODAY - 100, TODAY - 40), times=2)
     begin, end = (None if day is None else TODAY + day for day in (first, until))
     expected = recounted(Recount(stream.lines, zone), begin, end)
-    assert told(stream.lines, DEFAULTS, begin, end, zone) == expected
+    assert told(stream.lines, USAGE, begin, end, zone) == expected
+
+
+@st.composite
+def eventful(draw: st.DrawFn) -> Stream:
+    """Everything that any shipped rule reads: usage and money, adoption and people, support and surveys."""
+    stream = Stream()
+    kinds = (streams(), test_metric_framework.streams(), test_metric_health.streams())
+    for letter, kind in zip("abc", kinds, strict=True):
+        own = f'"id": "{letter}'.encode()
+        stream.lines += [line.replace(b'"id": "e', own) for line in draw(kind).lines]
+    return stream
+
+
+def test_the_recount_knows_every_shipped_rule() -> None:
+    assert set(ALL_RULES) == {rule.id for rule in DEFAULTS}
+
+
+@settings(max_examples=10, deadline=None)
+@given(stream=eventful(), zone=st.sampled_from(ZONES), first=st.integers(-30, 10), days=st.integers(0, 40))
+def test_the_ledger_of_every_shipped_rule_equals_the_recount(
+    stream: Stream, zone: str, first: int, days: int
+) -> None:
+    if not stream.lines:
+        return
+    core = test_metric_health.CORE
+    begin, end = TODAY + first, TODAY + first + days
+    expected = recounted(Opinions(stream.lines, zone, core), begin, end)
+    model = test_metric_health.MODEL
+    assert told(stream.lines, DEFAULTS, begin, end, zone, model=model) == expected
 
 
 # --- what a line is
@@ -216,7 +249,7 @@ def test_of_two_copies_the_earlier_stands_then_the_one_with_the_smaller_bytes() 
         lines = stream.lines + copies
         summary = Summary()
         forth = told(lines, summary=summary)
-        assert forth == told(lines[::-1]) == recounted(Recount(lines))
+        assert forth == told(lines[::-1]) == recounted(Opinions(lines))
         assert (summary.totals.duplicate, summary.totals.conflicting_duplicate) == (1, 1)
 
 
@@ -276,7 +309,7 @@ def test_many_days_and_accounts_are_judged_in_stretches_that_change_nothing() ->
     stream = Stream()
     for number in range(60):
         stream.active(f"account-{number:02}", PEOPLE, range(TODAY - 60 - number, TODAY - number, 2))
-    lines = told(stream.lines, until=TODAY + 60)
+    lines = told(stream.lines, USAGE, until=TODAY + 60)
     assert lines == recounted(Recount(stream.lines), until=TODAY + 60)
     assert len({line["account_id"] for line in lines}) == 60
 
@@ -292,6 +325,7 @@ def test_copies_far_apart_in_a_large_and_partly_broken_file_are_still_compared()
     whole = first + body + last
     assert len(whole) > 7_000
     summary = Summary()
-    assert told(whole, summary=summary) == recounted(Recount([line for line in whole if line != b"{"]))
+    expected = recounted(Recount([line for line in whole if line != b"{"]))
+    assert told(whole, USAGE, summary=summary) == expected
     assert told(whole[::-1]) == told(whole) == told(last + body)
     assert summary.totals.conflicting_duplicate == 1

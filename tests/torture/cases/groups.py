@@ -8,6 +8,7 @@ import time
 
 import psycopg
 
+from app.notifier import AT_ONCE
 from tests.torture.cases.killing import SHORT_SESSION
 from tests.torture.cases.outages import _members
 from tests.torture.feeding import feeding
@@ -156,14 +157,14 @@ def two_replicas(stage: Stage, result: Result) -> None:
         site.settled(timeout_s=600)
         told = site.recorder.told
         result.exactly("transitions told", len({each.id for each in told}), alerts)
-        result.most("copies", site.recorder.copies, 1)
+        result.most("copies", site.recorder.copies, AT_ONCE)
         resumed = watch.first_move_after(killed)
         result.tell(
             "the other read on after s", resumed if resumed is not None else "nothing was left to read"
         )
         result.most("takeover of the clock", taken_over, 60.0, "s")
         result.exactly("the other is there", second.alive, True)
-        result.holds(site.broken(copies=1))
+        result.holds(site.broken(copies=AT_ONCE))
 
 
 def _clock_kept(site: Site, before: list[tuple[str]]) -> bool:

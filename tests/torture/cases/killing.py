@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from app.notifier import AT_ONCE
 from tests.servers.process import free_port
 from tests.torture.crashing import POINTS
 from tests.torture.feeding import feeding
@@ -95,9 +96,9 @@ def killed_at_every_point(stage: Stage, result: Result) -> None:
                 running[point.role] = _serve(site, point.role, stage)
         site.settled()
         _orderly(site)
-        result.holds(site.broken(copies=notifier_kills))
+        result.holds(site.broken(copies=notifier_kills * AT_ONCE))
         result.exactly("killed at points", died, times * len(POINTS))
-        result.most("copies at the receiver", site.recorder.copies, notifier_kills)
+        result.most("copies at the receiver", site.recorder.copies, notifier_kills * AT_ONCE)
 
 
 def _serve(site: Site, role: str, stage: Stage, at: str = "") -> Process:
@@ -173,9 +174,9 @@ def notifier_killed(stage: Stage, result: Result) -> None:
         site.settled(timeout_s=240)
         result.exactly("kills while it sent", done, kills)
         result.exactly("ids delivered", len({each.id for each in site.recorder.told}), deliveries)
-        result.most("copies", site.recorder.copies, kills)
+        result.most("copies", site.recorder.copies, kills * AT_ONCE)
         result.most("leases free after", freed, 62.0, "s")
-        result.holds(site.broken(copies=kills))
+        result.holds(site.broken(copies=kills * AT_ONCE))
 
 
 def _ids(rows: list[tuple[int]]) -> str:

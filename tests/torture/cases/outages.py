@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from kafka.errors import KafkaError
 
+from app.notifier import AT_ONCE
 from tests.servers.kafka import admin
 from tests.servers.process import free_port
 from tests.torture.feeding import feeding
@@ -125,7 +126,7 @@ def database_down(stage: Stage, result: Result) -> None:
         result.exactly("processes that ended", sum(not each.alive for each in running), 0)
         result.exactly("lost", site.lost(), 0)
         result.exactly("tracebacks", len(site.surprises()), 0)
-        result.holds(site.broken(copies=1 if stage.cluster else 0))
+        result.holds(site.broken(copies=AT_ONCE if stage.cluster else 0))
 
 
 @contextmanager

@@ -1,0 +1,258 @@
+"""`bellwether interventions` and `bellwether portfolio`: who needs somebody now, and how all customers do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from app.cli import output
+from app.cli.opened import opened
+from app.cli.outcomes import Out
+from app.cli.output import Limit, Output, OutputOption
+from app.cli.rest import ask, person, tell
+from consumers.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from app.http.pages import Form
+
+app = typer.Typer(help="The whole portfolio: its health, and the week's review.", no_args_is_help=True)
+queue = typer.Typer(
+    help="The intervention queue, first things first; and what came of one.", invoke_without_command=True
+)
+
+OutOption = Annotated[Out, typer.Option("--output", "-o", help="Tables, or JSON or CSV as REST answers.")]
+Owner = Annotated[str, typer.Option("--owner", help="Name or e-mail address, exactly.")]
+
+_QUEUE = (
+    "account",
+    "name",
+    "band",
+    ">days",
+    ">score",
+    "renewal",
+    ">in",
+    ">mrr",
+    "owner",
+    "due",
+    "reasons",
+    "alerts",
+)
+_BANDS = (">accounts", ">red", ">yellow", ">green", ">unknown", ">mean score")
+_STYLES = {"red": "bold red", "yellow": "yellow", "green": "green", **output.SEVERITY_STYLES}
+_LISTS = {
+    "newly_red": "red since this week",
+    "ratings_red": "rated red",
+    "ratings_overdue": "to be rated again",
+    "utilization": "seats that are not used",
+    "logins": "logins that decline",
+    "review": "tier-1 review",
+}
+
+
+@queue.callback()
+def interventions(
+    context: typer.Context,
+    owner: Owner = "",
+    limit: Limit = 50,
+    cursor: Annotated[str, typer.Option("--cursor", help="Where the list before ended.")] = "",
+    out: OutOption = Out.TABLE,
+) -> None:
+    """Red; yellow for 28 days; or renewing within 90 days and not green. First those that come first."""
+    if context.invoked_subcommand is not None:
+        return
+    if out is Out.CSV:
+        _csv("interventions", {"owner": owner or None})
+        return
+    with opened() as house:
+        answer = ask(house, "/v1/interventions", {"owner": owner, "limit": limit, "cursor": cursor})
+    if out is Out.JSON:
+        output.document(answer)
+        return
+    output.table(_QUEUE, map(_intervention, answer["data"]), empty="nobody is in the queue", styles=_STYLES)
+    output.more(answer["next_cursor"])
+
+
+@queue.command()
+def resolve(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id.")],
+    outcome: Annotated[str, typer.Option("--outcome", help="saved, churned, false_alarm or no_action.")],
+    by: Annotated[str, typer.Option("--by", help="Who; by default the user of this terminal.")] = "",
+    note: Annotated[str, typer.Option("--note", "-m", help="Why, for the history.")] = "",
+    out: OutputOption = Output.TABLE,
+) -> None:
+    """Close all alerts of an account with one outcome; it stays in the queue for as long as its reasons hold."""
+    with opened() as house:
+        body = {"outcome": outcome, "by": by or person(), "note": note}
+        answer = tell(house, f"/v1/interventions/{quote(account, safe='')}/resolve", body)
+    if out is Output.JSON:
+        output.document(answer)
+        return
+    closed = len(answer["alerts"])
+    output.line(f"{answer['account_id']}: {closed} alert{'s' * (closed != 1)} resolved, {answer['outcome']}")
+
+
+@app.command()
+def health(
+    days: Annotated[int, typer.Option("--days", min=1, max=400, help="How many days of trend.")] = 90,
+    segment: Annotated[
+        list[str] | None, typer.Option("--segment", help="size, channel, tier, use_case; else all.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option("--table", help="Which part a CSV holds: segments, trend, distribution, notices.")
+    ] = "segments",
+    out: OutOption = Out.TABLE,
+) -> None:
+    """Accounts per health band, by segment and by day, and inputs that disappeared."""
+    asked: dict[str, int | list[str]] = {"days": days, "segment": segment or []}
+    if out is Out.CSV:
+        _csv("health", {**asked, "table": part})
+        return
+    with opened() as house:
+        answer = ask(house, "/v1/portfolio/health", asked)
+    if out is Out.JSON:
+        output.document(answer)
+    else:
+        _print_health(answer)
+
+
+@app.command()
+def operations(
+    limit: Limit = 50,
+    part: Annotated[
+        str, typer.Option("--table", help=f"Which part a CSV holds: {', '.join(_LISTS)}, outcomes.")
+    ] = "review",
+    out: OutOption = Out.TABLE,
+) -> None:
+    """The week's review: newly red, ratings, utilization and logins, and whom to work on before a renewal."""
+    if out is Out.CSV:
+        _csv("operations", {"table": part})
+        return
+    with opened() as house:
+        answer = ask(house, "/v1/portfolio/operations", {"limit": limit})
+    if out is Out.JSON:
+        output.document(answer)
+    else:
+        _print_operations(answer)
+
+
+def _csv(route: str, given: Mapping[str, Any]) -> None:
+    """What a route answers as CSV, whole. Raises ConfigurationError for a parameter that is none."""
+    from pydantic import ValidationError
+
+    from app.bootstrap import services
+    from app.http import interventions as queued
+    from app.http import portfolio_views as views
+
+    routes: dict[str, tuple[Callable[..., Any], type[Form]]] = {
+        "interventions": (queued.interventions, queued.QueueQuery),
+        "health": (views.portfolio_health, views.HealthQuery),
+        "operations": (views.portfolio_operations, views.OperationsQuery),
+    }
+    answer, query = routes[route]
+    try:
+        asked = query.model_validate({**given, "format": "csv"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(f"query.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    with opened() as house:
+        sys.stdout.write(answer(services(house), asked).body.decode())
+
+
+def _print_health(answer: dict[str, Any]) -> None:
+    output.line(f"as of {answer['as_of']}; {answer['churned']} churned accounts are not counted")
+    rows = [["all", "", *_bands(answer["bands"])]]
+    rows += [
+        [dimension, each["segment"] or "(not told)", *_bands(each)]
+        for dimension, parts in answer["segments"].items()
+        for each in parts
+    ]
+    output.table(("by", "segment", *_BANDS), rows, empty="")
+    output.table(
+        ("score", ">accounts"),
+        ([f"{each['over']} to {each['under']}", each["accounts"]] for each in answer["distribution"]),
+        empty="",
+    )
+    coverage = answer["coverage"]
+    mean = "–" if coverage["mean"] is None else f"{coverage['mean']:.0%}"
+    output.line(
+        f"coverage {mean} on average: {coverage['whole']} with every input, {coverage['enough']} with enough,"
+        f" {coverage['too_little']} with too little, {coverage['never_closed']} never closed"
+    )
+    trend = answer["trend"]
+    shown = trend[:: max(1, len(trend) // 12)]
+    output.table(
+        ("day", *_BANDS), ([each["day"], *_bands(each)] for each in shown), empty="no day was closed yet"
+    )
+    for each in answer["notices"]:
+        output.note(f"{each['account_id']}: {each['component']} disappeared, {each['closes']} closes ago")
+
+
+def _print_operations(answer: dict[str, Any]) -> None:
+    output.line(f"week {answer['week']}, from {answer['monday']} to {answer['as_of']}")
+    output.table(_BANDS, [_bands(answer["bands"])], empty="")
+    for name, title in _LISTS.items():
+        found = answer[name]
+        output.line(f"{title}: {found['accounts']} account{'s' * (found['accounts'] != 1)}")
+        if found["data"]:
+            output.table(_COLUMNS, map(_line, found["data"]), empty="", styles=_STYLES)
+        if len(found["data"]) < found["accounts"]:
+            output.note(f"there are more: --limit, or all of them with -o csv --table {name}")
+    print_outcomes(answer["outcomes"])
+
+
+_COLUMNS = ("account", "name", "band", "since", "renewal", ">in", ">mrr", "owner", "alerts")
+
+
+def _line(each: dict[str, Any]) -> list[Any]:
+    return [
+        each["account_id"],
+        each["name"],
+        each["band"],
+        each["since"],
+        each["renewal_date"],
+        each["days_to_renewal"],
+        each["mrr"],
+        each["owner"],
+        _rules(each["alerts"]),
+    ]
+
+
+def _intervention(each: dict[str, Any]) -> list[Any]:
+    return [
+        each["account_id"],
+        each["name"],
+        each["band"],
+        each["days_in_band"],
+        output.number(each["score"]),
+        each["renewal_date"],
+        each["days_to_renewal"],
+        each["mrr"],
+        each["owner"],
+        (each["due_at"] or "")[:10],
+        ", ".join(each["reasons"]),
+        _rules(each["open_alerts"]),
+    ]
+
+
+def print_outcomes(found: Iterable[Mapping[str, Any]]) -> None:
+    """What came of closed alerts, by rule."""
+    columns = ("rule", ">closed", ">saved", ">churned", ">false alarm", ">no action", ">untold", ">worth it")
+    names = ("rule", "closed", "saved", "churned", "false_alarm", "no_action", "untold")
+    rows = [
+        [*(each[name] for name in names), "–" if each["worth"] is None else f"{each['worth']:.0%}"]
+        for each in found
+    ]
+    output.table(columns, rows, empty="no alerts were closed")
+
+
+def _rules(alerts: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(each["rule"] for each in alerts)
+
+
+def _bands(each: Mapping[str, Any]) -> list[Any]:
+    counts = [each[name] for name in ("accounts", "red", "yellow", "green", "unknown")]
+    return [*counts, output.number(each["mean_score"])]
