@@ -89,7 +89,9 @@ def _expected_gaps(root: Section, problems: Problems) -> Mapping[str, int]:
         if source is None:
             continue
         written = source.text("expected_gap")
-        source.need("expected_gap", "a source needs `expected_gap`: how long it may be silent, such as 3d, or never")
+        source.need(
+            "expected_gap", "a source needs `expected_gap`: how long it may be silent, such as 3d, or never"
+        )
         source.finish()
         try:
             gap = None if written is None else LONGEST_US if written == "never" else parse_duration(written)

@@ -242,7 +242,9 @@ def _comparisons(evidence: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list
             )
             op = _COMPARED.get(str(leaf.get("op")), str(leaf.get("op")))
             test = f"{'not ' if leaf.get('negated') else ''}{op} {_value(kind, leaf.get('threshold'))}"
-            if isinstance(tried := leaf.get("test"), Mapping):  # what is asked is whether chance could have done it
+            if isinstance(
+                tried := leaf.get("test"), Mapping
+            ):  # what is asked is whether chance could have done it
                 test = f"{'not ' if leaf.get('negated') else ''}significant at {tried.get('level')}"
             lines.append(f"{leaf['metric']} is {value}   (threshold: {test})")
     ends = evidence.get("clears")

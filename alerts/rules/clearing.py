@@ -14,7 +14,19 @@ from fractions import Fraction
 from typing import Any
 
 from alerts.alert import Verdict
-from alerts.rules.expression import WHOLE, And, Clause, Comparison, Node, Not, Op, Or, Significance
+from alerts.rules.expression import (
+    NUMERIC,
+    WHOLE,
+    And,
+    Clause,
+    Comparison,
+    Node,
+    Not,
+    Op,
+    Or,
+    Significance,
+    leaves,
+)
 from alerts.rules.levers import LEVERS, Move, Option, Sort, Turn
 from alerts.rules.reading import Reading
 from alerts.values import Status
@@ -68,8 +80,12 @@ def way_out(goal: Node, wanted: Verdict, reading_of: Callable[[str], Reading]) -
     """The smallest changes after which ``goal`` has the verdict ``wanted``, TRUE or FALSE; None if there are none.
 
     ``reading_of`` gives the account's reading of a metric. Of several ways the one that somebody can go, then the one
-    of fewest changes, then of fewest units, then the first that the condition names.
+    of fewest changes, then of fewest units, then the first that the condition names. Where a fraction is asked
+    to be an exact number, none is told: one change moves several metrics, and what brings one to its number takes
+    another from it.
     """
+    if any(_asks_for_a_number(leaf) for leaf, _ in leaves(goal)):
+        return None
     world = _World(reading_of)
     for _ in range(_ROUNDS):
         needed = _needed(goal, wanted, world.reading)
@@ -80,6 +96,13 @@ def way_out(goal: Node, wanted: Verdict, reading_of: Callable[[str], Reading]) -
         if not world.pull(needed):
             return None
     return tuple(world.done.values()) if _needed(goal, wanted, world.reading) == () else None
+
+
+def _asks_for_a_number(clause: Clause) -> bool:
+    """Whether a fraction is to be an exact number, or anything but one."""
+    if not isinstance(clause, Comparison) or clause.op not in {Op.EQ, Op.NE}:
+        return False
+    return clause.metric.kind in NUMERIC and clause.metric.kind not in WHOLE
 
 
 def described(changes: tuple[Change, ...] | None) -> dict[str, Any] | None:

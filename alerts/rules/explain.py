@@ -193,7 +193,8 @@ class _Seen:
         if self._rule.resolve_when is None:
             return way_out(self._rule.when.root, Verdict.FALSE, self.reading)
         ended = And((self._rule.resolve_when.root, Not(self._rule.when.root)))
-        return way_out(ended, Verdict.TRUE, self.reading)
+        # It ends where the one holds and the other no longer does: a change may bring both about.
+        return way_out(And((ended, Not(self._rule.when.root))), Verdict.TRUE, self.reading)
 
     def leaves(self, condition: Condition) -> tuple[Leaf, ...]:
         return tuple(self._leaf(clause, negated) for clause, negated in leaves(condition.root))

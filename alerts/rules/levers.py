@@ -107,6 +107,11 @@ def _part(name: str) -> _Most:
     return lambda reading: reading.parts.get(name, 0)
 
 
+def _all_but_one(name: str) -> _Most:
+    """Without any seat there is nothing left to tell of."""
+    return lambda reading: reading.parts.get(name, 1) - 1
+
+
 _UP, _DOWN = _plus(1), _plus(-1)
 
 
@@ -165,6 +170,8 @@ _USER_DAYS = ("user-day of activity", "user-days of activity")
 _CORE = ("core feature in use", "core features in use")
 _SELL = replace(_more("seat bought", "seats bought"), sort=Sort.TERMS)
 _SELL_BACK = replace(_fewer("seat bought", "seats bought"), sort=Sort.TERMS)
+_LOSE_SEATS = _fewer("active seat")
+_LEAVE_ONE = replace(_SELL_BACK, to=_bought(-1), most=lambda reading: reading.denominator - 1)
 _WAIT = Move("wait {n} {unit}", "day", "days", _UP, sort=Sort.TIME)
 _UNTIL_RENEWAL = (
     Move("a renewal {n} {unit} later", "day", "days", _UP, sort=Sort.TERMS),
@@ -207,15 +214,20 @@ LEVERS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         "logins.drawdown_180d": (_more("login", part="current", most=_to_nothing),),
         "activity.dormant_days": (Turn("a login, a used feature or a session of anybody", 0), _WAIT),
         "activity.users_before": (),
-        "seats.utilization": (_ACTIVE_SEATS, replace(_SELL, to=_bought(1))),
-        "seats.purchased": (_SELL, _SELL_BACK),
-        "seats.active": (_ACTIVE_SEATS, _fewer("active seat")),
+        "seats.utilization": (_ACTIVE_SEATS, replace(_SELL, to=_bought(1)), _LEAVE_ONE, _LOSE_SEATS),
+        "seats.purchased": (_SELL, replace(_SELL_BACK, most=lambda reading: reading.numerator - 1)),
+        "seats.active": (_ACTIVE_SEATS, _LOSE_SEATS),
         "seats.unused": (
-            replace(_ACTIVE_SEATS, to=_unused(active=1)),
-            replace(_SELL, to=_unused(bought=1)),
+            replace(_ACTIVE_SEATS, to=_unused(active=1), part="active"),
+            replace(_SELL, to=_unused(bought=1), part="purchased"),
+            replace(_SELL_BACK, to=_unused(bought=-1), part="purchased", most=_all_but_one("purchased")),
+            replace(_LOSE_SEATS, to=_unused(active=-1), part="active", most=_part("active")),
         ),
         "seats.days_since_increase": (Turn("more seats bought", 0, sort=Sort.TERMS), _WAIT),
-        "seats.utilization_change_28d": (_ACTIVE_SEATS,),
+        "seats.utilization_change_28d": (
+            *(_ACTIVE_SEATS, replace(_SELL, to=_bought(1)), _LEAVE_ONE),
+            replace(_LOSE_SEATS, most=_part("current")),
+        ),
         "engagement.dau_mau": (_more(*_USER_DAYS, most=_to_all),),
         "engagement.score": (Move("{n} more {unit}", "point", "points", _points, _points_left),),
         "engagement.band": _band("engagement"),

@@ -18,6 +18,7 @@ from app.cli import (
     keys,
     operations,
     outcomes,
+    portfolio,
     positions,
     rebuild,
     rules,
@@ -65,6 +66,8 @@ app.command("import", rich_help_panel=CUSTOMERS)(bulk.import_files)
 app.command("export", rich_help_panel=CUSTOMERS)(bulk.export_rows)
 app.command(rich_help_panel=CUSTOMERS)(bulk.rate)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=CUSTOMERS)
+app.add_typer(portfolio.queue, name="interventions", rich_help_panel=CUSTOMERS)
+app.add_typer(portfolio.app, name="portfolio", rich_help_panel=CUSTOMERS)
 app.add_typer(rules.app, name="rules", rich_help_panel=RULES)
 app.command(rich_help_panel=RULES)(backtest.backtest)
 app.add_typer(deliveries.destinations, name="destinations", rich_help_panel=DELIVERY)

@@ -270,7 +270,9 @@ alert = Table(
     Column("rule_version", String(64), nullable=False),
     Column("evidence", Text, nullable=False),  # JSON, as it was at the last transition
     Column("updated_at", BigInteger, nullable=False),
-    Column("outcome", String(16)),  # what came of it, as a person said: saved | churned | false_alarm | no_action
+    Column(
+        "outcome", String(16)
+    ),  # what came of it, as a person said: saved | churned | false_alarm | no_action
     Column("outcome_at", BigInteger),
     Column("outcome_by", Text),
     Column("outcome_note", Text),

@@ -11,7 +11,7 @@ from typing import Any
 from app.demo.companies import Company
 
 Event = dict[str, Any]
-_FEATURES = ("reports", "approvals", "exports", "dashboards", "automations")
+FEATURES = ("reports", "approvals", "exports", "dashboards", "automations")
 _OPENS_S, _WORKS_S = 7 * 3600, 11 * 3600  # when people work, in seconds of the day
 
 
@@ -53,8 +53,9 @@ class Script:
         users: Iterable[int],
         days: Sequence[int],
         plan: Callable[[int, int], bool] | None = None,
+        features: Sequence[str] = FEATURES,
     ) -> None:
-        """Logins of users on days (as days ago), with some features and sessions.
+        """Logins of users on days (as days ago), with some of ``features`` and sessions.
 
         ``plan(user, ago)`` says who comes when; by default each user has three or four working days of the week.
         """
@@ -62,14 +63,14 @@ class Script:
         for user in users:
             for ago in days:
                 if comes(user, ago):
-                    self.visit(company, user, ago)
+                    self.visit(company, user, ago, features)
 
-    def visit(self, company: Company, user: int, ago: int) -> None:
+    def visit(self, company: Company, user: int, ago: int, features: Sequence[str] = FEATURES) -> None:
         """One user's day: a login, and perhaps what came of it."""
         who, luck = company.user(user), self.dice.random()
         self.say(company, "user.login", ago, who)
         if luck < 0.30:
-            feature = _FEATURES[(user + ago) % len(_FEATURES)]
+            feature = features[(user + ago) % len(features)]
             self.say(company, "feature.used", ago, who, feature=feature)
         elif luck < 0.50:
             self.say(company, "session.ended", ago, who, duration_s=60 * self.dice.randrange(3, 55))

@@ -26,6 +26,7 @@ from app.cli import output
 from app.cli.progress import progress
 from app.database import migrate
 from app.database.engine import Database
+from app.database.journal import JournalSource
 from app.demo import report
 from app.demo.feed import Feed, encoded
 from app.demo.folder import Folder, folder
@@ -128,8 +129,13 @@ class Demo:
         self.line(f"            {play.late:,} of them late, all out of order, {play.duplicates} twice")
 
     def _judge(self) -> None:
-        """Start the loops; history is judged once, and told in one summary to each destination."""
+        """Yesterday closes on all of history, which is judged once; then the loops start and tell it in one summary.
+
+        With the loops running, accounts could be judged before the close: what only a close decides, their health,
+        would then come as a message each.
+        """
         began = time.monotonic()
+        self._close_yesterday()
         self.service.start()
         if not self.inbox.wait_for(_summaries_came, SUMMARIES_S):
             raise BellwetherError(
@@ -147,6 +153,15 @@ class Demo:
             f"  judged    in {time.monotonic() - began:.1f} s: {report.counted(summary['alerts'], 'alert')} of "
             f"{report.counted(summary['accounts'], 'account')} were true from the start, told in one summary"
         )
+
+    def _close_yesterday(self) -> None:
+        house = self.service.house
+        house.consumer(JournalSource(house.database), heard=lambda _handled: None).drain()
+        clock = house.clockwork()
+        try:
+            clock.tick(house.clock.now_us())
+        finally:
+            clock.stop()
 
     def _live(self, play: Play) -> None:
         """Today's events, account by account, and the changes that they make."""

@@ -102,6 +102,7 @@ class Stage:
             user_id=company.user(1),
             roles=["economic_buyer"],
         )
+        say(company, "contact.updated", since, contact_id="c-3", user_id=company.user(2), roles=["member"])
         self.told.append(Story(title, company, frozenset(baseline), frozenset(live)))
         return company
 

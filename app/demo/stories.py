@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from app.demo.companies import companies
-from app.demo.script import Script
+from app.demo.script import FEATURES, Script
 from app.demo.stage import DAYS, Play, Stage, past
 
 SEED = 20
@@ -94,6 +94,16 @@ def _review_booked(stage: Stage) -> None:
     stage.script.work(company, range(12), past(DAYS))
     day = stage.script.day(-14).isoformat()
     stage.today(company, "qbr.scheduled", qbr_id="review-2", scheduled_for=f"{day}T15:00:00Z")
+
+
+def _rating_crashes(stage: Stage) -> None:
+    live = [("firing", "sentiment-red"), ("firing", "sentiment-crashed")]
+    company = stage.cast("the CSM's rating falls from green to red", renewal=149, live=live)
+    stage.script.work(company, range(12), past(DAYS))
+    stage.script.say(company, "sentiment.rated", 4, rating="green", by=company.owner)
+    stage.today(
+        company, "sentiment.rated", rating="red", by=company.owner, note="they ask for their data back"
+    )
 
 
 def _expansion(stage: Stage) -> None:
@@ -202,6 +212,123 @@ def _rare_visitors(stage: Stage) -> None:
     stage.script.work(company, range(16), past(DAYS), comes)
 
 
+def _sponsor_absent(stage: Stage) -> None:
+    """Whoever pays has not been in for two months; everybody else works on as ever."""
+    company = stage.cast("the executive sponsor stays away", baseline=["sponsor-absent"])
+    for user in range(12):
+        stage.script.work(company, [user], past(DAYS, 64 if user == 1 else 1))
+
+
+def _little_adopted(stage: Stage) -> None:
+    company = stage.cast("one feature of five", core_features=list(FEATURES), baseline=["adoption-narrow"])
+    stage.script.work(company, range(12), past(DAYS), features=FEATURES[:1])
+
+
+def _feature_given_up(stage: Stage) -> None:
+    core = FEATURES[:3]
+    company = stage.cast("a feature is given up", core_features=list(core), baseline=["feature-abandoned"])
+    stage.script.work(company, range(12), past(DAYS, 36), features=core)
+    stage.script.work(company, range(12), past(35), features=core[:2])
+
+
+def _first_value_late(stage: Stage) -> None:
+    """They began a quarter ago, with a kickoff on the first day; what came after is not what was promised."""
+    start = stage.script.day(DAYS).isoformat()
+    found = ["first-value-late"]
+    company = stage.cast("still without a first value", contract_start=start, renewal=275, baseline=found)
+    stage.script.work(company, range(12), past(DAYS))
+    stage.script.say(company, "milestone.reached", DAYS, milestone="kickoff")
+    stage.script.say(company, "milestone.reached", DAYS - 25, milestone="data_imported")
+
+
+def _integrations(stage: Stage) -> None:
+    """Both lose one; one of them has it back the next day."""
+    for title, back, found in (
+        ("an integration is disconnected", False, ["integration-lost"]),
+        ("an integration is connected again", True, []),
+    ):
+        company = stage.cast(title, baseline=found)
+        stage.script.work(company, range(12), past(DAYS))
+        stage.script.say(company, "integration.connected", 82, integration="crm")
+        for ago in range(81, 12, -4):
+            stage.script.say(company, "integration.synced", ago, integration="crm")
+        stage.script.say(company, "integration.disconnected", 12, integration="crm")
+        if back:
+            stage.script.say(company, "integration.connected", 11, integration="crm")
+            stage.script.say(company, "integration.synced", 2, integration="crm")
+
+
+def _escalations(stage: Stage) -> None:
+    """Both escalate before the renewal; for one of them it is solved."""
+    for title, solved, found in (
+        ("an escalation before the renewal", False, ["escalation-before-renewal"]),
+        ("an escalation that was solved", True, []),
+    ):
+        company = stage.cast(title, renewal=58, baseline=found)
+        stage.script.work(company, range(12), past(DAYS))
+        stage.book(company, ahead=20)
+        stage.script.say(company, "escalation.opened", 9, escalation_id="outage", severity="high")
+        if solved:
+            stage.script.say(company, "escalation.resolved", 6, escalation_id="outage")
+
+
+def _ratings(stage: Stage) -> None:
+    for title, ratings, found in (
+        ("the CSM's rating is red", ((31, "yellow"), (3, "red")), ["sentiment-red"]),
+        ("a rating that nobody renewed", ((24, "green"),), ["sentiment-overdue"]),
+    ):
+        company = stage.cast(title, baseline=found)
+        stage.script.work(company, range(12), past(DAYS))
+        for ago, rating in ratings:
+            stage.script.say(company, "sentiment.rated", ago, rating=rating, by=company.owner)
+
+
+def _renewal_at_risk(stage: Stage) -> None:
+    """Nothing is wrong by itself; all of it together is yellow, and the renewal is near."""
+    company = stage.cast(
+        "little use before the renewal",
+        users=14,
+        renewal=66,
+        champion=False,
+        baseline=["renewal-at-risk"],
+    )
+    stage.script.work(company, range(14), past(DAYS), lambda user, ago: ago % 7 == user % 7)
+    stage.book(company, ahead=25)
+
+
+def _all_at_once(stage: Stage) -> None:
+    """Escalations, a cliff in logins, a red rating, idle seats: red."""
+    company = stage.cast(
+        "everything goes wrong at once",
+        users=14,
+        seats=40,
+        renewal=47,
+        baseline=[
+            "health-red",
+            "renewal-at-risk",
+            "escalation-before-renewal",
+            "sentiment-red",
+            "login-decline",
+            "login-fade",
+            "seat-utilization-low",
+            "seat-utilization-critical",
+        ],
+    )
+    stage.script.work(
+        company,
+        range(14),
+        past(DAYS),
+        lambda user, ago: (
+            stage.script.weekly(user, ago) and not (ago <= 26 and (user * 7 + ago * 3) % 20 >= 6)
+        ),
+    )
+    stage.book(company, ahead=18)
+    for number in range(2):
+        stage.script.say(company, "escalation.opened", 15 - number, escalation_id=f"case-{number}")
+    stage.script.say(company, "sentiment.rated", 30, rating="yellow", by=company.owner)
+    stage.script.say(company, "sentiment.rated", 5, rating="red", by=company.owner)
+
+
 def _false_alarms(stage: Stage) -> None:
     """What looks like trouble and is none."""
     company = stage.cast("a team that works on weekends", users=9)
@@ -231,6 +358,8 @@ _STORIES: Sequence[Callable[[Stage], None]] = (
     _room_bought,
     _hostile_name,
     _review_booked,
+    _rating_crashes,
+    _all_at_once,
     _seats_bleed,
     _cliff,
     _fade,
@@ -242,5 +371,13 @@ _STORIES: Sequence[Callable[[Stage], None]] = (
     _champion_replaced,
     _rare_visitors,
     _expansion,
+    _sponsor_absent,
+    _little_adopted,
+    _feature_given_up,
+    _first_value_late,
+    _integrations,
+    _escalations,
+    _ratings,
+    _renewal_at_risk,
     _false_alarms,
 )

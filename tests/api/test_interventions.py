@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import insert
 
 from alerts.alert import AlertStatus, Severity
-from alerts.health.state import blank
-from app.database.health import keep_health
-from app.database.tables import account, account_window
+from app.database.tables import account_window
 from consumers.facts import Profile
-from tests.api.closes import AS_OF, close
+from tests.api.closes import close
 from tests.api.house import NOW, TODAY, Api, House
 
 QUEUE = "/v1/interventions"
@@ -166,31 +162,7 @@ def test_closing_needs_an_outcome_and_an_account(api: Api, house: House) -> None
     assert api.post(f"{QUEUE}/acme/resolve", json={"outcome": "saved"}).json()["alerts"] == []
 
 
-# --- many
-
-
-def test_a_hundred_thousand_customers_are_a_queue_at_once(api: Api, house: House) -> None:
-    count = 100_000
-    band = np.resize([3, 3, 3, 2, 1, 3, 0, 3], count)  # two of eight in a band that matters
-    with house.database.write() as connection:
-        rows = [
-            {
-                "account_id": f"a{no:06}",
-                "owner": f"o{no % 50}",
-                "renewal_day": TODAY + no % 400,
-                "mrr_cents": no,
-            }
-            for no in range(count)
-        ]
-        connection.execute(insert(account), rows)
-        records = blank(count)
-        records["day"], records["since_day"], records["band"] = AS_OF, AS_OF - 40, band
-        keep_health(connection, range(1, count + 1), records, AS_OF)
-    began = time.perf_counter()
-    answer = api.get(QUEUE, params={"limit": 200})
-    took = time.perf_counter() - began
-    assert len(answer.json()["data"]) == 200
-    assert took < 5  # it takes a tenth of that; the machine may be busy
+# --- wrong
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
@@ -73,7 +74,7 @@ def test_customers_are_those_who_did_not_churn(database: Database) -> None:
 
 
 def test_customers_by_owner_by_renewal_and_whole(database: Database) -> None:
-    more = {
+    more: dict[str, Any] = {
         "name": "Acme",
         "owner": "ada",
         "owner_email": "a@x.example",

@@ -17,7 +17,17 @@ from tests.e2e.command import ROOT, Command
 HEADINGS = {
     "Run": ["demo", "serve"],
     "Events": ["ingest", "replay", "dead-letters"],
-    "Customers and alerts": ["accounts", "import", "export", "rate", "retention", "risk", "alerts"],
+    "Customers and alerts": [
+        "accounts",
+        "import",
+        "export",
+        "rate",
+        "retention",
+        "risk",
+        "alerts",
+        "interventions",
+        "portfolio",
+    ],
     "Rules": ["rules", "backtest"],
     "Delivery": ["destinations", "deliveries"],
     "Operations": ["keys", "config", "positions", "sources", "topics", "db", "doctor", "health", "version"],

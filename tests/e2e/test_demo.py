@@ -142,12 +142,13 @@ def test_the_whole_path_from_customers_to_an_alert_of_ones_own(
     # What it says it did, it did.
     assert "120 accounts over 90 days" in demo.text
     assert "5 rejected" in demo.text
-    assert "6 alerts fired and 2 resolved" in demo.text
+    assert "8 alerts fired and 2 resolved" in demo.text
     assert len(list(http.get(f"{service}/v1/dead-letters").json()["data"])) == 5
     address = next(line for line in demo.printed if line.strip().startswith("a risk")).split()[-1]
     risk = http.get(address).json()
     assert risk["risk_level"] == "critical"
     assert risk["open_alerts"]
+    assert risk["health"]["band"] != "unknown"
     assert http.get(f"{service}/readyz").status_code == 200
     assert "<title>" in http.get(f"{service}/docs").text
 
@@ -158,7 +159,7 @@ def test_the_whole_path_from_customers_to_an_alert_of_ones_own(
     kinds = [each["body"]["type"] for each in signed]
     assert kinds[0] == "alert.summary"
     assert kinds.count("alert.summary") == 1
-    assert kinds.count("alert.firing") == 6
+    assert kinds.count("alert.firing") == 8
     assert kinds.count("alert.resolved") == 2
     assert next(each for each in got if each["to"] == "slack")["body"]["blocks"]
     assert "<script>alert(" not in http.get(inbox).text

@@ -97,7 +97,7 @@ def test_every_type_of_the_contract_is_known_and_has_a_place_among_the_families(
     assert set(FAMILY) == set(TYPES.values())
     assert {family for family in FAMILY.values() if family} == {
         "logins", "features", "sessions", "seats", "contacts", "qbrs",
-        "escalations", "tickets", "surveys", "integrations", "subscriptions",
+        "escalations", "tickets", "surveys", "integrations", "subscriptions", "milestones",
     }  # fmt: skip
     assert {TYPES[name] for name in ("user.login", "feature.used", "session.ended")} == ACTIVITY
 

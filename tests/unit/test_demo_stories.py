@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pytest
 
 from alerts.alert import Verdict
 from alerts.configuration import load_configuration
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.metrics.health import close_health, remember, remembered
 from app.demo.script import Event
 from app.demo.stage import DAYS, Play
 from app.demo.stories import FADE_DAYS, HOSTILE_NAME, stories
@@ -18,6 +21,8 @@ from consumers.decode import Rejection, decode, decode_batch
 from tests.unit.metric_streams import readings_of
 
 RULES = load_configuration(None, CATALOGUE).rules
+# A band's age counts from the first close, and the demo has one: yesterday's. Four weeks of yellow take 28 more.
+UNTOLD = {"health-yellow-4w"}
 NOWS = (
     datetime(2026, 3, 3, 14, 5, tzinfo=UTC),  # a Tuesday
     datetime(2028, 3, 4, 0, 0, 20, tzinfo=UTC),  # a Saturday after a leap day, just past midnight
@@ -30,27 +35,40 @@ def play() -> Play:
     return stories(NOWS[0])
 
 
-def true_rules(events: Iterable[Event], now: datetime) -> dict[str, set[str]]:
-    """The rules that hold for each account at ``now``, by the package's own metrics and rules."""
+Bands = dict[str, Any]  # what a close left of each account's health
+
+
+def true_rules(
+    events: Iterable[Event], now: datetime, bands: Bands | None = None
+) -> tuple[dict[str, set[str]], Bands]:
+    """The rules that hold for each account at ``now``, by the package's own metrics and rules.
+
+    Without ``bands`` yesterday closes first, as when the demo has sent its history; what it left is returned.
+    """
     today = int(now.timestamp()) // 86_400
     readings = readings_of([json.dumps(event).encode() for event in events], as_of=today - 1, today=today)
+    if bands is None:
+        close_health(readings.portfolio)
+    else:
+        remember(readings.portfolio, np.array([bands[each] for each in readings.portfolio.account_ids]))
+    records = remembered(readings.portfolio)
     found: dict[str, set[str]] = {account: set() for account in readings.portfolio.account_ids}
     for rule in RULES:
         verdict = rule.judge(readings).verdict
         for place, account in enumerate(readings.portfolio.account_ids):
             if verdict[place] == int(Verdict.TRUE) and not readings.portfolio.churned[place]:
                 found[account].add(rule.id)
-    return found
+    return found, dict(zip(readings.portfolio.account_ids, records, strict=True))
 
 
 @pytest.mark.parametrize("now", NOWS, ids=lambda now: f"{now:%a %H:%M}")
 def test_every_account_has_exactly_the_alerts_of_its_story(now: datetime) -> None:
     play = stories(now)
-    assert true_rules(play.history, now) == {
-        story.company.account_id: set(story.baseline) for story in play.stories
-    }
+    found, bands = true_rules(play.history, now)
+    assert found == {story.company.account_id: set(story.baseline) for story in play.stories}
     theirs = [event for event in play.history if event["account_id"] in play.told]
-    before, after = true_rules(theirs, now), true_rules([*theirs, *play.live], now)
+    before, _ = true_rules(theirs, now, bands)
+    after, _ = true_rules([*theirs, *play.live], now, bands)
     moved = {
         account: {("firing", rule) for rule in after[account] - before[account]}
         | {("resolved", rule) for rule in before[account] - after[account]}
@@ -62,7 +80,7 @@ def test_every_account_has_exactly_the_alerts_of_its_story(now: datetime) -> Non
 def test_every_shipped_rule_is_told_by_some_story(play: Play) -> None:
     told = {rule for story in play.stories for rule in story.baseline}
     told |= {rule for story in play.stories for what, rule in story.live if what == "firing"}
-    assert told == {rule.id for rule in RULES}
+    assert told == {rule.id for rule in RULES} - UNTOLD
 
 
 def test_there_are_120_accounts_and_most_are_healthy(play: Play) -> None:

@@ -173,7 +173,7 @@ def changed(account, text, by):
         "a renewal": ("renewal", 1),
     }[_gist(words)]
     after = account | {what: account[what] + step * by}
-    assert after[what] >= 0
+    assert after[what] >= (1 if what == "seats" else 0), "without a seat there is nothing to tell of"
     return after | {"peak": max(after["peak"], after["current"])}
 
 
