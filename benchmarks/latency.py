@@ -38,6 +38,7 @@ class _Receiver(ThreadingHTTPServer):
     """Notes when the first message about each account arrived."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

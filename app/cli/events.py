@@ -114,7 +114,7 @@ def ingest(
         _report(everything, elapsed)
         service = "the running service judges them" if judged is None else f"{judged} accounts judged"
         output.line(service)
-        if silent:
+        if silent and not damage:
             output.note(
                 f"no activity lately from {', '.join(sorted(silent))}: what absence would say opens no alert until it "
                 "flows again (bellwether sources list); bellwether replay judges a file as of its own days"

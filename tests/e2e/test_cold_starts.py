@@ -26,6 +26,7 @@ LINES = {
     "keys": (("keys", "create", "one", "--scope", "read"), 0),
     "operations": (("db", "check"), 0),
     "outcomes": (("retention",), 0),
+    "portfolio": (("interventions",), 0),
     "positions": (("positions", "list"), 0),
     "rebuild": (("db", "rebuild", "--from", "history.jsonl"), 0),
     "rules": (("rules", "check"), 0),

@@ -79,6 +79,8 @@ class Receiver:
                 pass
 
         class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # with 5, a burst of connections is held up for a second, or refused
+
             def handle_error(self, request: object, client_address: object) -> None:
                 """A client that hung up, or would not trust us: its own affair."""
 
