@@ -159,7 +159,8 @@ class Link:
         self._missing = missing
 
     def _nothing_to_read(self) -> str | None:
-        if len(self._missing) < len(self._topics):
+        # What was missing at the last look may have been given to us since.
+        if len(self._missing) < len(self._topics) or (self.connection and self.connection.membership.owned):
             return None
         return f"{self._client.origin} has none of the topics {', '.join(self._missing)}: {_MAKE_THEM}"
 
