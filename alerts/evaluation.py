@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from alerts.alert import Alert, Move, Reason, Verdict, alert_key
+from alerts.alert import Alert, Move, Reason, alert_key
 from alerts.announcement import Announcer, Baseline
-from alerts.lifecycle import Finding, Occasion, Subject, Terms, resolved, transition
+from alerts.lifecycle import Finding, Occasion, Subject, resolved, transition
 from alerts.metrics.health import close_again, close_health
 from alerts.metrics.readings import Readings, evidence
 from alerts.model import Model
@@ -24,6 +24,7 @@ from alerts.portfolio_median import ADJUSTED, is_settled, reads_median, settle_m
 from alerts.risk import changed_levels
 from alerts.rules.explain import explain
 from alerts.rules.rule import Judgement, Mode, Rule, render_title
+from alerts.ruling import finding_of, terms_of
 from alerts.store import AlertMoved, AlertStore, AlertTransaction, Batch, Judged
 from alerts.values import BoolArray
 from alerts.worklist import Cell, accounts_within, worklist
@@ -274,7 +275,7 @@ class Evaluator:
             move = transition(
                 alert,
                 subject,
-                _terms(rule),
+                terms_of(rule),
                 found.finding(cell.rule, place),
                 occasion if batch.judged[place] else first,
                 last_episode=episodes.get(alert_key(rule.id, subject.account_id), 0),
@@ -363,30 +364,11 @@ class _Found:
     readings: Readings
 
     def finding(self, number: int, place: int) -> Finding:
-        judgement = self.judgements[number]
-        return Finding(
-            verdict=Verdict(int(judgement.verdict[place])),
-            clear=None if judgement.clear is None else Verdict(int(judgement.clear[place])),
-            because_not_applicable=bool(judgement.because_not_applicable[place]),
-            stale=bool(judgement.stale[place]),
-            churned=bool(self.portfolio.churned[place]),
-        )
+        return finding_of(self.judgements[number], self.portfolio.churned, place)
 
     def renewal_day(self, place: int) -> int | None:
         day = int(self.portfolio.number("renewal_day")[place])
         return None if day == NEVER else day
-
-
-def _terms(rule: Rule) -> Terms:
-    return Terms(
-        rule=rule.id,
-        version=rule.version,
-        severity=rule.severity,
-        for_us=rule.for_us,
-        keep_firing_for_us=rule.keep_firing_for_us,
-        cooldown_us=rule.cooldown_us,
-        shadow=rule.mode is Mode.SHADOW,
-    )
 
 
 def _cooling_since(rulebook: Rulebook, now: int) -> int | None:

@@ -19,17 +19,17 @@ import numpy as np
 
 from alerts.alert import Alert, AlertStatus, Reason, Severity, Verdict
 from alerts.health.memory import HealthMemory
-from alerts.lifecycle import Finding, Occasion, Subject, Terms, transition
+from alerts.lifecycle import Occasion, Subject, Terms, transition
 from alerts.metrics.readings import Readings
 from alerts.model import Model
 from alerts.past import Past, Stretch
 from alerts.rules.rule import Judgement, Rule
+from alerts.ruling import finding_of, terms_of
 from alerts.values import BoolArray
 from consumers.days import EPOCH, Calendar
 from consumers.history import History, read_history
 from consumers.pipeline import Totals
 
-_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 _TRUE = int(Verdict.TRUE)  # as an integer: numpy takes ten times as long to see through an enum
 _SHOWN: Mapping[str, Literal["opened", "resolved"]] = {"firing": "opened", "resolved": "resolved"}
 
@@ -187,10 +187,7 @@ class _Case:
     true_rows: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        rule = self.rule
-        self.terms = Terms(
-            rule.id, rule.version, rule.severity, rule.for_us, rule.keep_firing_for_us, rule.cooldown_us
-        )
+        self.terms = terms_of(self.rule)
 
     def read(self, readings: Readings) -> None:
         """Judge a whole stretch of days at once."""
@@ -208,7 +205,9 @@ class _Case:
             row = rows.start + place
             account_id = self.readings.portfolio.account_ids[row]
             alert, subject = self.alerts.get(place), Subject(place, account_id)
-            move = transition(alert, subject, self.terms, self._finding(row), occasion)
+            move = transition(
+                alert, subject, self.terms, finding_of(self.judgement, self.churned, row), occasion
+            )
             if move is None:
                 continue
             self._keep(place, move.after)
@@ -229,16 +228,6 @@ class _Case:
         settled = alert.status is AlertStatus.FIRING and timers == (None, None, None)
         (self.open.add if alert.open else self.open.discard)(place)
         (self.settled.add if settled else self.settled.discard)(place)
-
-    def _finding(self, row: int) -> Finding:
-        judgement = self.judgement
-        return Finding(
-            verdict=_VERDICTS[judgement.verdict[row].item()],
-            clear=None if judgement.clear is None else _VERDICTS[judgement.clear[row].item()],
-            because_not_applicable=bool(judgement.because_not_applicable[row]),
-            stale=bool(judgement.stale[row]),
-            churned=bool(self.churned[row]),
-        )
 
     def _metrics(self, row: int) -> dict[str, Any]:
         if not self.with_metrics:

@@ -172,7 +172,7 @@ PASSING = frozenset(
 _PER_FIELD = frozenset({"account.updated", "user.updated"})
 _NEWEST = frozenset({"integration.synced", "touchpoint.logged"})  # the newest is state
 # When a champion left, and what segment an account was in when, is history, not state.
-_HISTORY = frozenset({"deactivated", "size", "channel", "tier", "use_case", "lifecycle"})
+HISTORY = frozenset({"deactivated", "size", "channel", "tier", "use_case", "lifecycle"})
 
 
 def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
@@ -196,7 +196,7 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
                 if (fact.kind, fact.user_id, name) not in seen
             }
             # A departure keeps its day, also when it is told again every night or taken back later.
-            seen.update((fact.kind, fact.user_id, name) for name in fresh if name not in _HISTORY)
+            seen.update((fact.kind, fact.user_id, name) for name in fresh if name not in HISTORY)
             if not fresh:
                 continue
             if len(fresh) < len(fact.data):

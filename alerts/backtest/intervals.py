@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-_Z = 1.959963984540054  # the normal distribution's 97.5 % point
+from alerts.wilson import wilson_interval
+
 _TAIL = 0.025
 
 
@@ -25,11 +26,9 @@ def wilson(hits: int, trials: int) -> Interval:
     """Wilson's score interval of a share. Raises ValueError without trials."""
     if trials < 1 or not 0 <= hits <= trials:
         raise ValueError(f"{hits} of {trials} is no share")
-    share, spread = hits / trials, _Z * _Z / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / trials / 4)
-    # At the edges the arithmetic would miss 0 and 1 by a rounding error.
-    return Interval(0.0 if hits == 0 else centre - half, 1.0 if hits == trials else centre + half)
+    found = wilson_interval(hits, trials)
+    assert found is not None, "there are trials"
+    return Interval(*found)
 
 
 def poisson(count: int) -> Interval:

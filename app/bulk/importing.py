@@ -9,37 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
-from app.bootstrap import House, judge, organisation_calendar
+from app.bootstrap import House, Opened, judge, organisation_calendar
 from app.bulk.plan import Plan, plan_sheet
 from app.bulk.rows import SOURCE
 from app.bulk.sheet import Sheet
 from app.bulk.stored import standings
-from app.clock import Clock
-from app.database.engine import Database
 from app.database.idempotency import Answer
 from app.database.journal import JournalSource
 from app.intake import Good, Taken
-from app.settings import Settings
 
 _TAKEN_AT_ONCE = 1_000  # events that become durable together
-
-
-class Opened(Protocol):
-    """What an import works on."""
-
-    @property
-    def settings(self) -> Settings:
-        """The configuration of this process."""
-
-    @property
-    def clock(self) -> Clock:
-        """Both clocks."""
-
-    @property
-    def database(self) -> Database:
-        """The database, of this version's schema."""
 
 
 def planned(opened: Opened, sheet: Sheet) -> Plan:

@@ -17,10 +17,10 @@ from app.bulk.cells import cell_of
 from app.bulk.kinds import ACCOUNT, STATUS, WHEN
 from app.bulk.rows import SOURCE, Said, Spoken, build, kept_of, spoken
 from app.bulk.sheet import Refusal, Sheet
-from app.bulk.standing import CHAMPION, GROUPS, HISTORY, Group, Place, Standing, Telling, Thing, key_of
+from app.bulk.standing import CHAMPION, GROUPS, Group, Place, Standing, Telling, Thing, key_of
 from consumers.days import Calendar
 from consumers.events import Event
-from consumers.facts import Fact
+from consumers.facts import HISTORY, Fact
 from consumers.rejection import Rejection
 
 AT_ONCE = 500  # accounts whose facts are held at a time

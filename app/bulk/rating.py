@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from app.bulk.importing import Import, Opened
+from app.bootstrap import Opened
+from app.bulk.importing import Import
 from app.bulk.rows import SOURCE, build
 from app.bulk.standing import GROUPS
 from app.bulk.stored import standings

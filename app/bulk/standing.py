@@ -19,7 +19,6 @@ Place = tuple[int, str]
 CHAMPION = "champion"
 ROLES = ("champion", "economic_buyer", "member")
 # Of these older words are kept too: when a user left, what segment an account was in when.
-HISTORY = frozenset({"deactivated", "size", "channel", "tier", "use_case", "lifecycle"})
 _PEOPLE = frozenset({"contact.updated", "champion.changed", "user.updated"})
 
 

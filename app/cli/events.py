@@ -107,14 +107,16 @@ def ingest(
                     bar.end(source.total_bytes)
         elapsed = time.monotonic() - began
         judged = judge(house.settings, house.clock, house.database, partitions)
-        silent = silent_sources(house.settings, house.clock, house.database)
+        # Told to people only, and only where nothing else is wrong.
+        tells = out is not Output.JSON and not damage
+        silent = silent_sources(house.settings, house.clock, house.database) if tells else {}
     if out is Output.JSON:
         output.document({**_counts(everything), "judged": judged, "elapsed_s": round(elapsed, 3)})
     else:
         _report(everything, elapsed)
         service = "the running service judges them" if judged is None else f"{judged} accounts judged"
         output.line(service)
-        if silent and not damage:
+        if silent:
             output.note(
                 f"no activity lately from {', '.join(sorted(silent))}: what absence would say opens no alert until it "
                 "flows again (bellwether sources list); bellwether replay judges a file as of its own days"

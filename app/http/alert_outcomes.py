@@ -15,9 +15,8 @@ from app.database.keys import Scope
 from app.http.gate import needs
 from app.http.instants import Instant, instant
 from app.http.pages import Answer, Form, Using
-from app.http.portfolio import Format
 from app.http.problems import Code, responses
-from app.http.spreadsheet import CONTENT, csv_answer
+from app.http.spreadsheet import CONTENT, Format, csv_answer
 
 router = APIRouter()
 _DAY_US = 86_400_000_000

@@ -16,9 +16,8 @@ from app.http.accounts import Band, unknown_account
 from app.http.gate import needs
 from app.http.instants import Day, day_or_none
 from app.http.pages import AccountId, Answer, Form, Using
-from app.http.portfolio import Format
 from app.http.problems import Code, Problem, responses
-from app.http.spreadsheet import CONTENT, csv_answer
+from app.http.spreadsheet import CONTENT, Format, csv_answer
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 

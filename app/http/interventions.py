@@ -20,10 +20,9 @@ from app.http.gate import Asking, needs
 from app.http.instants import Day, Instant, day_or_none, instant, instant_or_none, money
 from app.http.once import OnceEach
 from app.http.pages import AccountId, Answer, Page, Paging, Using, Word, part
-from app.http.portfolio import Format
 from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
 from app.http.services import Services
-from app.http.spreadsheet import CONTENT, csv_answer
+from app.http.spreadsheet import CONTENT, Format, csv_answer
 
 router = APIRouter(prefix="/v1/interventions", tags=["interventions"])
 _DESCRIBED: dict[int | str, dict[str, Any]] = {200: {"content": dict(CONTENT)}}

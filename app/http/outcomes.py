@@ -13,8 +13,8 @@ from alerts.outcomes.benchmarks import BANDS, TARGETS, Level, Stage, Target, mov
 from alerts.outcomes.movement import Movement
 from alerts.outcomes.outcomes import Outcome, Outcomes
 from alerts.outcomes.surveys import Survey
-from alerts.outcomes.wilson import wilson_interval
 from alerts.values import Status
+from alerts.wilson import wilson_interval
 from app.http.instants import Day, day_or_none, money
 from app.http.pages import Answer, Page
 from app.retention import Freemium, Retention, SurveyTrend, SurveyWindow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,18 +29,11 @@ from app.http.outcomes import (
 from app.http.pages import Form, Paging, Using, part
 from app.http.problems import Code, Problem, responses
 from app.http.services import Services
-from app.http.spreadsheet import CONTENT, csv_answer
+from app.http.spreadsheet import CONTENT, Format, csv_answer
 from app.retention import Question, read_retention, read_waterfall
 
 router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"])
 _DESCRIBED: dict[int | str, dict[str, Any]] = {200: {"content": dict(CONTENT)}}
-
-
-class Format(StrEnum):
-    """How the answer comes."""
-
-    JSON = "json"
-    CSV = "csv"
 
 
 class _Asked(Form):

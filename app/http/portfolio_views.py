@@ -18,9 +18,8 @@ from app.http.instants import Day, day_or_none, money
 from app.http.interventions import OpenAlertView, open_alert
 from app.http.outcomes import Dimension, day_text
 from app.http.pages import Answer, Form, Using
-from app.http.portfolio import Format
 from app.http.problems import Code, responses
-from app.http.spreadsheet import CONTENT, csv_answer
+from app.http.spreadsheet import CONTENT, Format, csv_answer
 from app.overview import HealthOverview, Line, Operations, Tally, read_health_overview, read_operations
 
 router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"])

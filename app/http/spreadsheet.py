@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from fastapi import Response
@@ -14,6 +15,13 @@ from app.bulk.cells import defused
 MEDIA_TYPE = "text/csv"
 CONTENT: Mapping[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
 """What OpenAPI says of it, beside JSON."""
+
+
+class Format(StrEnum):
+    """How the answer comes."""
+
+    JSON = "json"
+    CSV = "csv"
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

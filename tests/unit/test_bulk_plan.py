@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from app.bulk.plan import Plan, plan_sheet
 from app.bulk.rows import kept_of
 from app.bulk.sheet import read_sheet
-from app.bulk.standing import HISTORY, Standing
+from app.bulk.standing import Standing
 from consumers.days import Calendar, micros
-from consumers.facts import Fact, derive, merge_facts
+from consumers.facts import HISTORY, Fact, derive, merge_facts
 
 NOW = micros(datetime(2026, 11, 22, 12, tzinfo=UTC))
 HOUR = 3_600_000_000

@@ -21,8 +21,8 @@ from alerts.outcomes.months import Month, last_complete, year_before
 from alerts.outcomes.movement import Movement, Waterfall, movement, movements
 from alerts.outcomes.outcomes import CHURN_MONTHS, Outcome, Outcomes
 from alerts.outcomes.surveys import Answered, Survey
-from alerts.outcomes.wilson import wilson_interval
 from alerts.values import Status
+from alerts.wilson import wilson_interval
 from consumers.active_days import RING_BYTES, enter
 from consumers.days import Calendar
 from consumers.decode import decode_batch, identity
