@@ -102,7 +102,7 @@ class Planner:
     def account(self, rows: Iterable[Spoken], standing: Standing) -> None:
         """Plan all rows of one account, in the order in which they hold."""
         claims: dict[tuple[Any, ...], tuple[Any, int]] = {}
-        rows = sorted(rows, key=lambda each: (each.at is None, each.at or 0, each.line))
+        rows = sorted(rows, key=lambda each: (each.at is None, each.at or 0, _leans(each), each.line))
         standing = standing.told_until(max(self._now if row.at is None else row.at for row in rows))
         for row in rows:
             standing.advance(row.at)
@@ -170,7 +170,8 @@ class Planner:
                 del new[name]
         if not new:
             return None
-        follows = [thing.places[name] for name in new if name in thing.places]
+        told_by = {**thing.places, **{name: thing.then_places.get(name) for name in dated}}
+        follows = [place for name in new if (place := told_by.get(name)) is not None]
         before = {**thing.fields, **{name: thing.then.get(name) for name in dated}}
         return _Step(said, new, _changes(row, new, before, said.user_id), follows)
 
@@ -183,6 +184,11 @@ class Planner:
         if isinstance(built, Rejection):
             raise _Refused(row.line, "", built.detail)
         return built
+
+
+def _leans(row: Spoken) -> bool:
+    """Whether it says something of a subscription but not its amount, which another row of that moment may say."""
+    return any(said.type == "subscription.changed" and "mrr" not in said.data for said in row.said)
 
 
 def _fields(row: Spoken, said: Said, group: Group, thing: Thing) -> _Step | None:

@@ -79,6 +79,7 @@ class Thing:
     said: Mapping[str, Any] = field(default_factory=dict)  # by the newest fact alone
     last: Place | None = None
     then: dict[str, Any] = field(default_factory=dict)  # of HISTORY: the values at the instant reached
+    then_places: dict[str, Place] = field(default_factory=dict)  # by which fact each of these was told
 
 
 class Standing:
@@ -169,7 +170,9 @@ class Standing:
         if group is not None and not (again and group.telling is Telling.NEWEST):
             self._tell(group, fact)
         if group is not None and group.telling is Telling.NEWEST:
-            self._things[group.name, *key_of(group, fact)].then.update(fact.data)
+            thing = self._things[group.name, *key_of(group, fact)]
+            thing.then.update(fact.data)
+            thing.then_places.update(dict.fromkeys(fact.data, (fact.at, fact.id)))
         if fact.kind in _PEOPLE:
             self._champions.fold(fact.kind, fact.user_id, fact.data, 0)
             self._described = None

@@ -4,8 +4,9 @@ The product has no test code. This wraps its real functions, found by name, so t
 process with SIGKILL before it begins or after it has returned, and then runs the command as ever. A name that no longer
 resolves is an error: the product has changed, and the list below must follow.
 
-``--note module:function`` logs what a function raises instead; ``--set module:NAME=NUMBER`` changes a constant, so that
-a wait of minutes fits a short run.
+``--stop NAME`` ends nothing: after each SIGUSR1 the next call there stops the process, as SIGSTOP would at just that
+place. ``--note module:function`` logs what a function raises instead; ``--set module:NAME=NUMBER`` changes a constant,
+so that a wait of minutes fits a short run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,22 +85,35 @@ def resolve(target: str) -> tuple[Any, str, Any]:
         raise Unresolved(f"{target}: {error}") from error
 
 
-def arm(point: Point, nth: int, die: Callable[[], None]) -> None:
-    """From now on the ``nth`` call of each of the point's functions ends in ``die``."""
+def arm(point: Point, nth: int | None, die: Callable[[], None]) -> None:
+    """From now on the ``nth`` call of each of the point's functions ends in ``die``; None: every call."""
     calls = itertools.count(1)
     for target in point.targets:
         owner, name, real = resolve(target)
 
         @functools.wraps(real)
         def wrapped(*arguments: Any, _real: Callable[..., Any] = real, **named: Any) -> Any:
-            if not point.after and next(calls) == nth:
+            if not point.after and nth in (None, next(calls)):
                 die()
             result = _real(*arguments, **named)
-            if point.after and (result or not point.fruitful) and next(calls) == nth:
+            if point.after and (result or not point.fruitful) and nth in (None, next(calls)):
                 die()
             return result
 
         setattr(owner, name, wrapped)
+
+
+def stop_at(point: Point) -> None:
+    """From now on each SIGUSR1 makes the next call of the point's functions stop the process until SIGCONT."""
+    asked = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: asked.set())
+
+    def stop() -> None:
+        if asked.is_set():
+            asked.clear()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    arm(point, None, stop)
 
 
 def note(target: str) -> None:
@@ -142,6 +157,7 @@ def main(arguments: Sequence[str]) -> None:
     """Arm, then run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture.crashing")
     parser.add_argument("--at", default="", metavar="NAME[:N]", help=", ".join(BY_NAME))
+    parser.add_argument("--stop", choices=BY_NAME, metavar="NAME")
     parser.add_argument("--note", action="append", default=[], metavar="module:function")
     parser.add_argument("--set", action="append", default=[], metavar="module:NAME=NUMBER")
     parser.add_argument("command", nargs="+")
@@ -156,6 +172,8 @@ def main(arguments: Sequence[str]) -> None:
             note(target)
         if name:
             arm(BY_NAME[name], int(nth or 1), sigkill)
+        if options.stop:
+            stop_at(BY_NAME[options.stop])
     except Unresolved as error:
         parser.error(str(error))
     from app.cli import run

@@ -88,6 +88,14 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 self.popen.send_signal(sign)
 
+    def stop_in_hand(self, timeout_s: float = 20.0) -> None:
+        """Have one that was started with ``--stop`` stop at its place. Raises AssertionError."""
+        self.send(signal.SIGUSR1)
+        end = time.monotonic() + timeout_s
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < end, f"{self.name} did not come to its place: {self.last_words()}"
+            time.sleep(0.02)
+
     def kill(self) -> None:
         """SIGKILL, also while it is stopped."""
         self.send(signal.SIGKILL)

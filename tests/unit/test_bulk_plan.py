@@ -387,6 +387,33 @@ def test_every_event_of_a_plan_is_in_effect_once_it_is_stored(
         assert kept <= stored
 
 
+def test_a_row_may_leave_the_amount_to_a_later_row_of_the_same_subscription() -> None:
+    store = Store()
+    text = "account_id,mrr,renewal_date\nacme,,2027-01-31\nacme,100,\n"
+    plan = taken(store, text, kind="subscriptions")
+    assert refused(plan) == []
+    assert {(field, new) for _, field, _, new in changes(plan)} == {
+        ("account", "new"),
+        ("mrr", "100.00"),
+        ("renewal_date", "2027-01-31"),
+    }
+    again = planned(store, text, kind="subscriptions", now=NOW + HOUR)
+    assert (again.events, again.changed, again.unchanged) == ([], 0, 2)
+
+
+def test_a_dated_row_mends_the_word_of_that_instant_though_a_newer_one_stands() -> None:
+    store = Store()
+    left, back = (
+        f"account_id,user_id,deactivated,occurred_at\nacme,u1,{word},2026-10-01\n"
+        for word in ("true", "false")
+    )
+    taken(store, left, kind="users")
+    taken(store, "account_id,user_id,deactivated\nacme,u1,false\n", kind="users")
+    for text in (back, left, back, left):
+        assert taken(store, text, kind="users", now=NOW + HOUR).changed == 1
+        assert planned(store, text, kind="users", now=NOW + HOUR).unchanged == 1
+
+
 def test_what_is_kept_of_the_past_is_known_here_as_there() -> None:
     names = ("name", "owner", "size", "channel", "tier", "use_case", "lifecycle", "country")
     before = dict.fromkeys(names, "x")

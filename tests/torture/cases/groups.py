@@ -104,9 +104,9 @@ def _hold(stage: Stage, site: Site, stop: threading.Event) -> None:
 
 
 def zombie(stage: Stage, result: Result) -> None:
-    """Case 21: a consumer is stopped, overtaken, and goes on."""
+    """Case 21: a consumer is stopped with a batch in hand, overtaken, and goes on."""
     stopped_s, times = stage.scale(120, 14), stage.scale(2, 1)
-    options = FENCED if stage.long else (*FENCED, *SHORT_SESSION)
+    options = (*FENCED, "--stop", "decoded", *(() if stage.long else SHORT_SESSION))
     if not stage.long:
         result.scaled = f"{stopped_s} s stopped, a session of 6 s"
     stream = stage.stream(21)
@@ -117,8 +117,7 @@ def zombie(stage: Stage, result: Result) -> None:
         site.settled()
         for _ in range(times):
             with feeding(site, stream.phase(stopped_s * 150, share=0.3), per_s=120):
-                time.sleep(1.0)
-                first.send(signal.SIGSTOP)
+                first.stop_in_hand()
                 second = site.start("consumer", *options)
                 time.sleep(stopped_s)
                 overtaken = site.watch is not None and site.watch.first_move_after(second.began + 2.0)
