@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.bulk.cells import cell_of
@@ -118,7 +118,12 @@ class Planner:
             _claim(claims, row, said)
         plan = self.plan
         older = len(plan.older)
-        steps = [step for said in row.said if (step := self._step(row, said, standing)) is not None]
+        at = self._now if row.at is None else row.at
+        steps = [
+            replace(step, follows=[*step.follows, *standing.beside(said.type, at)])
+            for said in row.said
+            if (step := self._step(row, said, standing)) is not None
+        ]
         if not standing.known and not steps and len(plan.older) == older:
             steps = [_Step(Said("account.updated", "", {}), {}, (), ())]
         built = [self._event(row, step) for step in steps]

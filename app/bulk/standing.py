@@ -100,6 +100,7 @@ class Standing:
         self._things: dict[tuple[str, ...], Thing] = {}
         self._happened: list[Fact] = []
         self._champions = Champions()
+        self._told: dict[str, Place] = {}  # of people: the newest fact of each type
         self._described: Sequence[Mapping[str, Any]] | None = None
         for fact in facts:
             group = GROUPS.get(fact.kind)
@@ -141,6 +142,15 @@ class Standing:
             for each in self._happened
         )
 
+    def beside(self, kind: str, at: int) -> list[Place]:
+        """Facts of other things at that very instant whose order with one of ``kind`` decides who is champion."""
+        others = {"contact.updated": {"champion.changed"}, "champion.changed": _PEOPLE - {"champion.changed"}}
+        return [
+            self._told[each]
+            for each in sorted(others.get(kind, ()))
+            if self._told.get(each, (0, ""))[0] == at
+        ]
+
     def too_old(self, fact: Fact) -> bool:
         """Whether it happened so long before others that it would not be kept."""
         others = [each for each in self._happened if each.kind == fact.kind]
@@ -175,6 +185,7 @@ class Standing:
             thing.then_places.update(dict.fromkeys(fact.data, (fact.at, fact.id)))
         if fact.kind in _PEOPLE:
             self._champions.fold(fact.kind, fact.user_id, fact.data, 0)
+            self._told[fact.kind] = (fact.at, fact.id)
             self._described = None
 
     def _tell(self, group: Group, fact: Fact) -> None:
