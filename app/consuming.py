@@ -8,6 +8,8 @@ Both loops of all processes may run at once: positions move by compare-and-set.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -19,12 +21,17 @@ from app.database.journal import Doorbell, JournalSource
 from consumers.loop import ConsumerLoop, Handled
 
 if TYPE_CHECKING:
-    from consumers.kafka import KafkaSource
-    from consumers.kafka_log import DeadLetterTopic
+    from consumers.kafka.log import DeadLetterTopic
+    from consumers.kafka.source import KafkaSource
 
 JOURNAL, KAFKA = "consumer", "kafka"
 """The names of the loops, of their threads, and of their parts in /readyz."""
+WATCHDOG = "watchdog"
 _AGAIN_S = 1.0
+_LOOK_S = 5.0
+_HUNG_LOOKS = 60  # five minutes; whatever a turn waits for is given up long before
+HUNG = 70
+"""The code with which a process ends whose loop hangs: an error inside, as sysexits.h has it."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,13 +47,16 @@ class Consuming:
         heard: Callable[[Handled], None],
         complain: Callable[[str, Exception], None],
         turned: Callable[[str], None],
+        end: Callable[[int], object] = os._exit,
     ) -> None:
-        """``complain`` takes a loop's name and what is wrong, ``turned`` the name of a loop that goes on."""
+        """``complain`` takes a loop's name and what is wrong, ``turned`` the name of a loop that goes on; ``end`` ends
+        the process with a code, at once and whatever its threads do."""
         self._house = house
         self._bell = bell
         self._heard = heard
         self._complain = complain
         self._turned = turned
+        self._watchdog = Watchdog(end)
         self._source: KafkaSource | None = None
         self._loops: dict[str, ConsumerLoop] = {}
 
@@ -55,10 +65,10 @@ class Consuming:
         loops: dict[str, Callable[[threading.Event], None]] = {JOURNAL: self._follow_journal}
         if self._house.settings.kafka:
             loops[KAFKA] = self._follow_kafka
-        return loops
+        return {**loops, WATCHDOG: self._watchdog.run}
 
     def refused(self, name: str) -> str | None:
-        """Why the database takes nothing from the loop of that name; None if it does."""
+        """Why nothing, or not all, that the loop of that name reads is taken in; None if it is."""
         loop = self._loops.get(name)
         return None if loop is None else loop.refused
 
@@ -81,7 +91,7 @@ class Consuming:
             JournalSource(self._house.database, self._bell),
             heard=self._heard,
             trouble=lambda error: self._complain(JOURNAL, error),
-            polled=lambda: self._turned(JOURNAL),
+            polled=lambda: self._turn(JOURNAL),
         )
 
     def _of_kafka(self, kept: contextlib.ExitStack) -> ConsumerLoop:
@@ -94,12 +104,16 @@ class Consuming:
                 source,
                 heard=self._heard,
                 trouble=lambda error: self._complain(KAFKA, error),
-                polled=lambda: self._turned(KAFKA),
+                polled=lambda: self._turn(KAFKA),
                 dead_letters=dead_letters,
             )
             kept.callback(made.pop_all().close)
         self._source = source
         return loop
+
+    def _turn(self, name: str) -> None:
+        self._watchdog.turned(name)
+        self._turned(name)
 
     def _keep_going(
         self, name: str, make: Callable[[contextlib.ExitStack], ConsumerLoop], stop: threading.Event
@@ -108,6 +122,9 @@ class Consuming:
         with contextlib.ExitStack() as kept:
             loop: ConsumerLoop | None = None
             while not stop.is_set():
+                self._watchdog.turned(
+                    name
+                )  # it may be in trouble, which is said elsewhere, and does not hang
                 try:
                     if loop is None:
                         self._loops[name] = loop = make(kept)
@@ -115,6 +132,35 @@ class Consuming:
                 except Exception as error:  # a consumer that ended would be silence of our own making
                     self._complain(name, error)
                     stop.wait(_AGAIN_S)
+
+
+class Watchdog:
+    """Ends a process of which a loop hangs: nothing in it can mend that, and whoever started it starts it anew.
+
+    It counts its own looks, not seconds: a process that was stopped for a while, or whose machine slept, has not hung.
+    """
+
+    def __init__(self, end: Callable[[int], object]) -> None:
+        self._end = end
+        self._looks: dict[str, int] = {}  # since a loop turned last
+
+    def turned(self, name: str) -> None:
+        """The loop of that name goes on; from its first turn on it is watched."""
+        self._looks[name] = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Look every five seconds until ``stop`` is set."""
+        while not stop.wait(_LOOK_S):
+            self.look()
+
+    def look(self) -> None:
+        """Once: who has not turned for sixty looks hangs."""
+        for name in list(self._looks):
+            self._looks[name] += 1
+            if self._looks[name] == _HUNG_LOOKS:
+                log.critical(f"{name} hangs: this process ends, to be started anew", code=HUNG)
+                sys.stderr.flush()
+                self._end(HUNG)
 
 
 def _close(opened: KafkaSource | DeadLetterTopic) -> None:

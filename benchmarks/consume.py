@@ -21,7 +21,7 @@ from app.bootstrap import House
 from app.clock import Clock
 from app.database.engine import Database
 from app.settings import Settings
-from consumers.kafka import KafkaSource
+from consumers.kafka.source import KafkaSource
 from consumers.loop import Handled
 
 QUIET_S = 3.0

@@ -37,6 +37,7 @@ __all__ = (
     "decode_batch",
     "fingerprint",
     "hash_batch",
+    "identities",
     "identity",
 )
 
@@ -87,11 +88,15 @@ def fingerprint(event: Event) -> int:
     return xxhash.xxh32_intdigest(_encode(event))
 
 
+def identities(events: Sequence[Event]) -> array[int]:
+    """:func:`identity` ('Q') of each event."""
+    digest = xxhash.xxh3_64_intdigest
+    return array("Q", [digest(f"{event.source}\0{event.id}".encode()) for event in events])
+
+
 def hash_batch(events: Sequence[Event]) -> tuple[array[int], array[int]]:
     """:func:`identity` ('Q') and :func:`fingerprint` ('I') of each event."""
-    digest = xxhash.xxh3_64_intdigest
-    ids = array("Q", [digest(f"{event.source}\0{event.id}".encode()) for event in events])
-    return ids, array("I", map(xxhash.xxh32_intdigest, map(_encode, events)))
+    return identities(events), array("I", map(xxhash.xxh32_intdigest, map(_encode, events)))
 
 
 # MessagePack writes an instant as UTC, whatever its offset, and leaves out what is absent: a field that a later

@@ -24,6 +24,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Instant = Annotated[datetime, Meta(tz=True)]
 Text = Annotated[str, Meta(max_length=1024)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what a fingerprint, and a database, has room for
 
 _THE_SUBSCRIPTION = "default"
 _CENT = Decimal("0.01")
@@ -82,7 +83,7 @@ class AccountChange(_Data):
     onboarding_completed_on: str | None = None
     success_milestone: Id | None = None
     core_features: tuple[Id, ...] | None = None
-    external_ids: dict[str, str | int] | None = None
+    external_ids: dict[str, str | Number] | None = None
 
     def __post_init__(self) -> None:
         _settle_date(self, "contract_start", self.contract_start)

@@ -6,8 +6,15 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from consumers.errors import DeadLettersUnwritable, LostPosition, PartitionStopped, SourceError, StorageError
+from consumers.errors import (
+    BellwetherError,
+    DeadLettersUnwritable,
+    LostPosition,
+    PartitionStopped,
+    StorageError,
+)
 from consumers.pipeline import Pipeline, Totals
+from consumers.rejection import ECHO, Rejection, RejectionReason
 from consumers.source import Chunk, Position, Source
 from consumers.store import STOPS, WindowStore
 
@@ -45,15 +52,15 @@ class ConsumerLoop:
         *,
         now: Callable[[], int],
         heard: Callable[[Handled], None] = lambda _handled: None,
-        trouble: Callable[[SourceError | StorageError], None] = lambda _error: None,
+        trouble: Callable[[Exception], None] = lambda _error: None,
         polled: Callable[[], None] = lambda: None,
         live_batch: int = LIVE_BATCH,
         behind_batch: int = BEHIND_BATCH,
         held: bool = False,
     ) -> None:
         """``now`` is the moment of judgement in epoch microseconds; ``heard`` is called after each commit, ``trouble``
-        when the database refuses or a partition stops, ``polled`` at every turn. ``held`` says that more is to come
-        after this source, so what it touches must wait even when it is read to its end."""
+        when the database refuses, a partition stops or a record cannot be handled, ``polled`` at every turn. ``held``
+        says that more is to come after this source, so what it touches must wait even when it is read to its end."""
         self._source = source
         self._pipeline = pipeline
         self._store = store
@@ -64,7 +71,8 @@ class ConsumerLoop:
         self._live_batch = live_batch
         self._behind_batch = behind_batch
         self._held = held
-        self.refused: str | None = None  # why the database took nothing at the last turn, in a line
+        self.refused: str | None = None  # why nothing, or not all, was taken in at the last turn, in a line
+        self._stuck = False  # a batch could not be handled, and none has been since
         self._unwritable: set[str] = set()  # an incident says so, of whoever: over with the next commit
         self._unwritten: dict[str, PartitionStopped] = {}  # incidents that the database has not taken yet
         # Stored positions as this loop knows them: they may not begin again.
@@ -91,7 +99,12 @@ class ConsumerLoop:
                 self._wait(stop, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
                 continue
-            failures, self.refused = 0, None
+            except Exception as error:  # for whoever runs this to try again
+                self.refused = f"a batch cannot be handled: {_said(error)}"
+                raise
+            failures = 0
+            if not self._stuck:
+                self.refused = None
             limit = self._behind_batch if behind else self._live_batch
 
     def drain(self) -> None:
@@ -104,8 +117,10 @@ class ConsumerLoop:
     def step(self, limit: int, timeout_s: float = _POLL_S) -> bool | None:
         """One batch. Returns whether the source holds more, None if there was nothing to read."""
         self._polled()
+        self._pipeline.let_go()
         came = self._source.waiting()
         if came:
+            self._stuck = False  # what it met may be somebody else's now
             self._seek(came)
             self._pipeline.forget_all_but(self._source.partitions())
         try:
@@ -123,7 +138,54 @@ class ConsumerLoop:
         """Commit what a poll gave. Returns whether the source holds more."""
         marked = [self._marked(chunk) for chunk in chunks]
         try:
-            batch = self._pipeline.handle(marked, self._source.origin, self._now())
+            behind = self._take(marked)
+        except BellwetherError:  # the database's or a rival's doing, no record's
+            raise
+        except Exception as error:
+            behind = self._take_apart(marked, error)
+        self._stuck, self.refused = False, None
+        return behind
+
+    def _take_apart(self, chunks: Sequence[Chunk], error: Exception) -> bool:
+        """Take in what a batch that cannot be handled holds beside the records that are to blame, and those as dead
+        letters: a record is given up when it failed again alone. Returns whether the source holds more.
+        """
+        self._stuck = True
+        self.refused = f"looking for a record that cannot be handled: {_said(error)}"
+        self._trouble(error)
+        behind = False
+        for chunk in chunks:
+            parts = [chunk]
+            while parts:
+                part = parts.pop()
+                self._polled()
+                try:
+                    behind |= self._take([part])
+                except BellwetherError:
+                    raise
+                except Exception as its:
+                    if len(part.bodies) > 1:
+                        parts += reversed(_halves(part))
+                        continue
+                    if not part.bodies or isinstance(its, MemoryError | OSError):  # this machine's doing
+                        raise
+                    self._trouble(its)
+                    behind |= self._take([part], unfit=its)
+                if self._reached.get(part.partition) != part.next:
+                    break  # somebody else's, or it waits: what is left of it comes again
+        return behind
+
+    def _take(self, chunks: Sequence[Chunk], unfit: Exception | None = None) -> bool:
+        """One transaction; where something is ``unfit``, every record in it is rejected. Returns whether the source
+        holds more.
+        """
+        origin, now = self._source.origin, self._now()
+        try:
+            if unfit is None:
+                batch = self._pipeline.handle(chunks, origin, now)
+            else:
+                why = Rejection(RejectionReason.BAD_VALUE, f"it cannot be counted: {_said(unfit)}")
+                batch = self._pipeline.refuse(chunks[0], why, origin, now)
         except LostPosition:
             self._seek([chunk.partition for chunk in chunks])
             return True
@@ -164,7 +226,7 @@ class ConsumerLoop:
             self._seek(moved)
         current = [each for each in self._source.current() if each in stored and each not in moved]
         if current:
-            self._store.current(current, self._now())
+            self._store.current({each: self._reached[each] for each in current}, self._now())
         self._current = self._current.intersection(owned).union(current)
 
     def _seek(self, partitions: Sequence[str]) -> None:
@@ -226,3 +288,34 @@ class ConsumerLoop:
                 return
             self._polled()
             self._source.idle()
+
+
+def _halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
+    """The same records in two chunks, the first of which is behind."""
+    count = len(chunk.bodies) // 2
+    cut = chunk.offsets[count]
+    first = replace(
+        chunk,
+        next=cut,
+        bodies=chunk.bodies[:count],
+        offsets=chunk.offsets[:count],
+        senders=chunk.senders[:count],
+        end=max(chunk.end or 0, chunk.next),
+    )
+    second = replace(
+        chunk,
+        start=cut,
+        bodies=chunk.bodies[count:],
+        offsets=chunk.offsets[count:],
+        senders=chunk.senders[count:],
+        lost=0,
+        damaged="",
+        resumes=True,
+    )
+    return first, second
+
+
+def _said(error: Exception) -> str:
+    """An error in a line that a database can hold and that echoes no more of a record than a rejection does."""
+    text = str(error)[:ECHO]
+    return f"{type(error).__name__}: {text!a}" if text else type(error).__name__

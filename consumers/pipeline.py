@@ -2,11 +2,12 @@
 
 The transaction moves each partition's position by compare-and-set, so a process that was overtaken changes nothing,
 whatever it still believes it owns. Membership of event ids is read up from other processes' segments inside it; what
-there is of them at a start is read before, as that may take long.
+there is of them at a start, or of days long ago when such events come, is read before, as that may take long.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ import numpy.typing as npt
 
 from consumers.days import Calendar
 from consumers.decode import decode_batch, hash_batch
-from consumers.dedup import SeenIds, Segment
+from consumers.dedup import LaneMemory, SeenIds, learn
 from consumers.errors import DeadLettersUnwritable, LostPosition
 from consumers.events import ACTIVITY, Event
 from consumers.feeds import Feed, brought, together
 from consumers.fold import Folded, fold
+from consumers.rejection import Rejection
 from consumers.source import Chunk
 from consumers.state import AccountState, merge_states
 from consumers.store import Rejected, WindowStore, WindowTransaction
@@ -30,6 +32,8 @@ from consumers.windows import KEPT_DAYS
 
 # Every embedded source shares one lane, so that an event which comes by HTTP and again in a file counts once.
 LOCAL_LANE = "local"
+
+_LET_GO_S = 300.0  # ids of old days that no batch has needed for this long (at most twice that) leave memory
 
 
 @dataclass(slots=True)
@@ -91,6 +95,7 @@ class _Read:
 
     chunk: Chunk
     lane: str
+    days: range  # of all events in it, and perhaps one before and one after
     events: list[Event]
     ids: npt.NDArray[np.uint64]
     prints: npt.NDArray[np.uint32]
@@ -118,15 +123,21 @@ class Pipeline:
         internal: Callable[[], Callable[[str], bool] | None] = lambda: None,
         lane: Callable[[str], str] = lambda _partition: LOCAL_LANE,
         dead_letters: DeadLetters | None = None,
+        polled: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``internal`` is asked with every batch how to tell our own users, who are left out, None if there are none;
-        ``lane`` says where a partition's ids are unique; ``dead_letters`` come before the database's own."""
+        ``lane`` says where a partition's ids are unique; ``dead_letters`` come before the database's own; ``polled``
+        hears that reading up what may be long goes on; ``clock`` tells seconds."""
         self._store = store
         self._calendar = calendar
         self._internal = internal
         self._lane = lane
         self._dead_letters = dead_letters
-        self._seen: dict[str, tuple[SeenIds, int]] = {}
+        self._polled = polled
+        self._clock = clock
+        self._seen: dict[str, LaneMemory] = {}
+        self._lets_go_at = clock() + _LET_GO_S
 
     def handle(self, chunks: Sequence[Chunk], origin: str, now: int) -> Batch:
         """Take in chunks of different partitions, all or nothing.
@@ -135,12 +146,18 @@ class Pipeline:
         """
         # One order for all: no two wait for each other.
         in_order = sorted(chunks, key=lambda each: each.partition)
-        reads = [self._read(chunk, now) for chunk in in_order]
+        return self._take([self._read(chunk, now) for chunk in in_order], origin, now)
+
+    def refuse(self, chunk: Chunk, rejection: Rejection, origin: str, now: int) -> Batch:
+        """Take in a chunk without looking into its records: each is rejected. Raises as :meth:`handle`."""
+        return self._take([self._refused(chunk, rejection)], origin, now)
+
+    def _take(self, reads: list[_Read], origin: str, now: int) -> Batch:
         left = self._put_aside([read for read in reads if read.rejected])
         reads = [read for read in reads if read.chunk.partition not in left]
         while reads:
             for lane in _lanes(reads):
-                self._read_up(lane)
+                self._read_up(lane, _days(lane, reads))
             try:
                 return Batch(self._commit(reads, origin, now), left)
             except _LaneMadeAnew as anew:
@@ -151,6 +168,14 @@ class Pipeline:
         """Let go of the ids of partitions that are somebody else's now."""
         kept = {self._lane(partition) for partition in partitions}
         self._seen = {lane: seen for lane, seen in self._seen.items() if lane in kept}
+
+    def let_go(self) -> None:
+        """Let go of the ids of days that no batch has needed for some minutes; to be called now and then."""
+        now = self._clock()
+        if now >= self._lets_go_at:
+            for memory in self._seen.values():
+                memory.let_go()
+            self._lets_go_at = now + _LET_GO_S
 
     def _read(self, chunk: Chunk, now: int) -> _Read:
         events, rejections = decode_batch(chunk.bodies, now)
@@ -167,12 +192,35 @@ class Pipeline:
         return _Read(
             chunk=chunk,
             lane=self._lane(chunk.partition),
+            days=self._days_of(events),
             events=events,
             ids=np.frombuffer(hashes, dtype=np.uint64),
             prints=np.frombuffer(contents, dtype=np.uint32),
             rejected=[Rejected(chunk.offsets[index], why, chunk.bodies[index]) for index, why in rejections],
             internal=internal,
             feeds=feeds,
+        )
+
+    def _days_of(self, events: Sequence[Event]) -> range:
+        """A clock that is put back at midnight tells a day twice: the first instant may be of the second day."""
+        times = [event.occurred_at for event in events]
+        day = self._calendar.day
+        return range(day(min(times)) - 1, day(max(times)) + 2) if times else range(0)
+
+    def _refused(self, chunk: Chunk, rejection: Rejection) -> _Read:
+        return _Read(
+            chunk=chunk,
+            lane=self._lane(chunk.partition),
+            days=range(0),
+            events=[],
+            ids=np.empty(0, dtype=np.uint64),
+            prints=np.empty(0, dtype=np.uint32),
+            rejected=[
+                Rejected(offset, rejection, body)
+                for offset, body in zip(chunk.offsets, chunk.bodies, strict=True)
+            ],
+            internal=0,
+            feeds=[],
         )
 
     def _put_aside(self, reads: Sequence[_Read]) -> dict[str, DeadLettersUnwritable]:
@@ -218,16 +266,19 @@ class Pipeline:
             numbers: Mapping[str, int] = {}
             if any(len(ids) for ids, _ in fresh.values()):
                 newest = self._apply(transaction, reads)
-                segments = {lane: Segment(newest, *new) for lane, new in fresh.items() if len(new[0])}
+                segments = {
+                    lane: self._seen[lane].filed(min(newest, _days(lane, reads)[-1]), *new)
+                    for lane, new in fresh.items()
+                    if len(new[0])
+                }
                 numbers = transaction.remember(segments, newest - KEPT_DAYS)
             # These rows are everybody's: last, so that others wait for no more than the commit.
             transaction.feed(together(feed for read in reads for feed in read.feeds))
             transaction.count(totals.counters())
         for lane, number in numbers.items():  # not before it is kept
-            seen, _ = self._seen[lane]
-            seen.add(segments[lane])
-            seen.forget(newest - KEPT_DAYS)
-            self._seen[lane] = (seen, number)
+            memory = self._seen[lane]
+            memory.add(number, segments[lane])
+            memory.seen.forget(newest - KEPT_DAYS)
         return totals
 
     def _sift(
@@ -237,7 +288,7 @@ class Pipeline:
         ours = [read for read in reads if read.lane == lane and read.events]
         ids = np.concatenate([read.ids for read in ours])
         prints = np.concatenate([read.prints for read in ours])
-        sifted = self._seen[lane][0].sift(ids, prints)
+        sifted = self._seen[lane].seen.sift(ids, prints)
         totals.accepted += len(sifted.fresh)
         totals.duplicate += sifted.duplicates
         totals.conflicting_duplicate += sifted.conflicts
@@ -250,25 +301,41 @@ class Pipeline:
                 read.events = [read.events[index] for index in kept]
         return ids[sifted.fresh], prints[sifted.fresh]
 
-    def _read_up(self, lane: str) -> None:
-        """What is remembered of a lane that this process has not known yet, a slice at a time, and nothing held."""
-        if lane in self._seen:
-            return
+    def _read_up(self, lane: str, days: range) -> None:
+        """What events of ``days`` may repeat and this process does not hold, a slice at a time, and nothing held."""
+        memory = self._seen.get(lane)
+        if memory is None:
+            memory = LaneMemory(days)
+            while (segments := self._store.segments(lane, memory.after, memory.days)) != []:
+                self._polled()
+                if segments is None:  # it was made anew meanwhile
+                    memory = LaneMemory(days)
+                else:
+                    memory.learn(segments)
+            self._seen[lane] = memory
+        elif older := memory.ask(days):
+            memory.reach_back(self._older(lane, older, memory.after), older.start)
+
+    def _older(self, lane: str, days: range, upto: int) -> SeenIds:
+        """What the segments of ``days`` up to that number hold; what was merged into a later one comes with that."""
         seen, after = SeenIds(), 0
-        while (segments := self._store.segments(lane, after)) != []:
-            if segments is None:  # it was made anew meanwhile
+        while (segments := self._store.segments(lane, after, days)) is None or segments:
+            self._polled()
+            if segments is None:
                 seen, after = SeenIds(), 0
-            else:
-                after = _learn(seen, after, segments)
-        self._seen[lane] = (seen, after)
+                continue
+            after = learn(seen, after, [each for each in segments if each[0] <= upto])
+            if segments[-1][0] > upto:
+                break
+        return seen
 
     def _catch_up(self, transaction: WindowTransaction, lanes: Sequence[str]) -> None:
         """What other processes have added since."""
-        for lane, segments in transaction.since({lane: self._seen[lane][1] for lane in lanes}).items():
+        known = {lane: (self._seen[lane].after, self._seen[lane].first_day) for lane in lanes}
+        for lane, segments in transaction.since(known).items():
             if segments is None:
                 raise _LaneMadeAnew(lane)
-            seen, after = self._seen[lane]
-            self._seen[lane] = (seen, _learn(seen, after, segments))
+            self._seen[lane].learn(segments)
 
     def _apply(self, transaction: WindowTransaction, reads: Sequence[_Read]) -> int:
         """Fold what was read into its accounts. Returns the newest day among it."""
@@ -291,16 +358,10 @@ def _lanes(reads: Sequence[_Read]) -> list[str]:
     return sorted({read.lane for read in reads if read.events})
 
 
-def _learn(seen: SeenIds, after: int, segments: Sequence[tuple[int, Segment]]) -> int:
-    """Add what comes above ``after``. Returns where that ends."""
-    for index, (number, segment) in enumerate(segments):
-        if after and not index:  # it may be merged with what is known
-            new = seen.sift(segment.ids, segment.prints).fresh
-            seen.add(Segment(segment.newest_day, segment.ids[new], segment.prints[new]))
-        else:
-            seen.add(segment)
-        after = number
-    return after
+def _days(lane: str, reads: Sequence[_Read]) -> range:
+    """From the first to the last of what was read for a lane, which is something."""
+    ours = [read.days for read in reads if read.lane == lane and read.days]
+    return range(min(days.start for days in ours), max(days.stop for days in ours))
 
 
 def merged(folded: Folded, known: Mapping[str, AccountState], calendar: Calendar) -> list[AccountState]:

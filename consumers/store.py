@@ -38,12 +38,15 @@ class WindowTransaction(Protocol):
         first record, and what is damaged, becomes an incident.
         """
 
-    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+    def since(
+        self, known: Mapping[str, tuple[int, int]]
+    ) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
         """Of each lane the segments numbered above the one given, oldest first: what other processes have seen since.
 
-        Small segments are merged: a merged one has the number of the newest batch in it, so the first may hold ids
-        again that were known. None if that number is not 0 and the batch with it is in no segment any more: the lane
-        was made anew.
+        Those whose newest day is before the day given beside it come empty. Small segments of days that are near each
+        other are merged: a merged one has the number of the newest batch in it, so the first may hold ids again that
+        were known. None if that number is not 0 and the batch with it is in no segment any more: the lane was made
+        anew.
         """
 
     def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
@@ -68,7 +71,7 @@ class WindowTransaction(Protocol):
         """Mark accounts as touched by a partition, the key, to be judged once it has caught up."""
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records as dead letters, each once per partition, log and offset."""
+        """Keep rejected records as dead letters, each once per partition, log, offset and body."""
 
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals."""
@@ -80,8 +83,10 @@ class WindowStore(Protocol):
     def positions(self, partitions: Sequence[str]) -> Mapping[str, Position]:
         """How far each of ``partitions`` was handled; those that were never read are left out."""
 
-    def current(self, partitions: Sequence[str], now: int) -> None:
-        """Write down that each of ``partitions`` was read to its end at ``now``, the moment of judgement."""
+    def current(self, reached: Mapping[str, int], now: int) -> None:
+        """Write down that each partition was read to its end at ``now``, the moment of judgement; not of one whose
+        stored position is no longer the one ``reached``: it is somebody else's word how far that is read.
+        """
 
     def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
         """The kinds of the open incidents of each of ``partitions``; those without any are left out."""
@@ -92,8 +97,11 @@ class WindowStore(Protocol):
     def recovered(self, kind: str, partition: str) -> None:
         """Close the incidents of that kind."""
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
-        """Of one lane, as :meth:`WindowTransaction.since`; only the first, and holding nothing: empty at the end."""
+    def segments(self, lane: str, after: int, days: range) -> Sequence[tuple[int, Segment]] | None:
+        """Of one lane, as :meth:`WindowTransaction.since`; only the first, and holding nothing: no more at the end.
+
+        Those whose newest day is not among ``days`` come empty.
+        """
 
     def transaction(self) -> AbstractContextManager[WindowTransaction]:
         """Begin a batch: committed at the end, rolled back on any error."""

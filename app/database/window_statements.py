@@ -23,8 +23,9 @@ class Ask(Enum):
     """What may be read, of many things at once; the values of each, and what comes of it."""
 
     POSITIONS = auto()  # partition → partition, next; sorted, and held from now on
-    SEGMENTS = auto()  # lane, seq → lane, and seq, batches, newest day, and of those above seq: ids, prints
-    NEWEST = auto()  # lane → lane, seq, ids in it; of a lane the newest first, and few
+    # lane, seq, day → lane, and seq, batches, newest day, and of those above seq that are not before day: ids, prints
+    SEGMENTS = auto()
+    NEWEST = auto()  # lane → lane, seq, newest day, ids in it; of a lane the newest first, and few
     MERGED = auto()  # lane, seq → lane, batches, newest day, ids, prints; of those above seq, oldest first
 
 
@@ -48,6 +49,7 @@ class Put(Enum):
     DIRECTORY = auto()  # the columns of DIRECTORY, no
     TOUCHED = auto()  # no, partition
     DEAD_LETTER = auto()  # partition, log, offset, reason, detail, origin, body, received_at
+    OTHER_DEAD_LETTER = auto()  # the same, and a mark: kept under log + mark if another body has its place
     FAMILY = auto()  # name, first day
     COUNTER = auto()  # name, by how much
 

@@ -55,11 +55,14 @@ _ASK = {
         SELECT partition, next FROM position WHERE partition = ANY(%b::text[]) ORDER BY partition FOR UPDATE""",
     Ask.SEGMENTS: f"""
         SELECT s.lane, s.seq, s.batches, s.newest_day,
-          CASE WHEN s.seq > given.seq THEN s.ids END, CASE WHEN s.seq > given.seq THEN s.prints END
-        FROM {_LANE_AND_SEQ} AND s.seq >= given.seq ORDER BY s.lane, s.seq""",
+          CASE WHEN s.seq > given.seq AND s.newest_day >= given.day THEN s.ids END,
+          CASE WHEN s.seq > given.seq AND s.newest_day >= given.day THEN s.prints END
+        FROM {_arrays("text", "bigint", "int")} AS given (lane, seq, day)
+        JOIN seen_segment AS s ON s.lane = given.lane AND s.seq >= given.seq ORDER BY s.lane, s.seq""",
     Ask.NEWEST: f"""
-        SELECT given.lane, s.seq, s.size FROM {_arrays("text")} AS given (lane) CROSS JOIN LATERAL (
-          SELECT seq, length(ids) / 8 AS size FROM seen_segment WHERE lane = given.lane ORDER BY seq DESC LIMIT 32
+        SELECT given.lane, s.seq, s.newest_day, s.size FROM {_arrays("text")} AS given (lane) CROSS JOIN LATERAL (
+          SELECT seq, newest_day, length(ids) / 8 AS size
+          FROM seen_segment WHERE lane = given.lane ORDER BY seq DESC LIMIT 32
         ) AS s ORDER BY given.lane, s.seq DESC""",
     Ask.MERGED: f"""
         SELECT s.lane, s.batches, s.newest_day, s.ids, s.prints
@@ -123,6 +126,15 @@ _PUT = {
     Put.DEAD_LETTER: f"""
         INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
         SELECT *, 'waiting' FROM {_arrays("text", "text", "bigint", "text", "text", "text", "bytea", "bigint")}
+        ON CONFLICT DO NOTHING""",
+    Put.OTHER_DEAD_LETTER: f"""
+        INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
+        SELECT given.partition, given.log || mark, given."offset", given.reason, given.detail, given.origin, given.body,
+          given.received_at, 'waiting'
+        FROM {_arrays("text", "text", "bigint", "text", "text", "text", "bytea", "bigint", "text")}
+          AS given (partition, log, "offset", reason, detail, origin, body, received_at, mark)
+        JOIN dead_letter AS kept ON kept.partition = given.partition AND kept.log = given.log
+          AND kept."offset" = given."offset" AND kept.body <> given.body
         ON CONFLICT DO NOTHING""",
     Put.FAMILY: f"""
         INSERT INTO family (name, first_day) SELECT * FROM {_arrays("text", "int")}

@@ -52,11 +52,13 @@ _ASK = {
         JOIN position ON partition = json_extract(given.value, '$[0]')""",
     Ask.SEGMENTS: f"""
         SELECT s.lane, s.seq, s.batches, s.newest_day,
-          CASE WHEN s.seq > json_extract(given.value, '$[1]') THEN s.ids END,
-          CASE WHEN s.seq > json_extract(given.value, '$[1]') THEN s.prints END
+          CASE WHEN s.seq > json_extract(given.value, '$[1]') AND s.newest_day >= json_extract(given.value, '$[2]')
+            THEN s.ids END,
+          CASE WHEN s.seq > json_extract(given.value, '$[1]') AND s.newest_day >= json_extract(given.value, '$[2]')
+            THEN s.prints END
         {_SEGMENTS_OF} AND s.seq >= json_extract(given.value, '$[1]') ORDER BY s.lane, s.seq""",
     Ask.NEWEST: f"""
-        SELECT s.lane, s.seq, length(s.ids) / 8 {_SEGMENTS_OF} AND s.seq IN (
+        SELECT s.lane, s.seq, s.newest_day, length(s.ids) / 8 {_SEGMENTS_OF} AND s.seq IN (
           SELECT seq FROM seen_segment WHERE lane = json_extract(given.value, '$[0]') ORDER BY seq DESC LIMIT 32)
         ORDER BY s.lane, s.seq DESC""",
     Ask.MERGED: f"""
@@ -87,6 +89,11 @@ _PUT = {
     Put.DEAD_LETTER: """
         INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING""",
+    Put.OTHER_DEAD_LETTER: """
+        INSERT INTO dead_letter (partition, log, "offset", reason, detail, origin, body, received_at, status)
+        SELECT ?1, ?2 || ?9, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting' WHERE EXISTS (
+          SELECT 1 FROM dead_letter WHERE partition = ?1 AND log = ?2 AND "offset" = ?3 AND body <> ?7)
+        ON CONFLICT DO NOTHING""",
     Put.FAMILY: """
         INSERT INTO family (name, first_day) VALUES (?, ?)
         ON CONFLICT (name) DO UPDATE SET first_day = min(first_day, excluded.first_day)""",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select, update
+import xxhash
+from sqlalchemy import Connection, select, tuple_, update
 
 from app.clock import Clock
 from app.database import feeds, incidents
@@ -29,10 +30,12 @@ from consumers.windows import NEVER, DayCounts, UserIds, Users
 
 # The one that is known comes too, but for its blobs: were it gone, the lane was made anew.
 _SEGMENTS = """
-SELECT seq, batches, newest_day, CASE WHEN seq > ? THEN ids END, CASE WHEN seq > ? THEN prints END
+SELECT seq, batches, newest_day,
+  CASE WHEN seq > ? AND newest_day >= ? AND newest_day < ? THEN ids END,
+  CASE WHEN seq > ? AND newest_day >= ? AND newest_day < ? THEN prints END
 FROM seen_segment WHERE lane = ? AND seq >= ? ORDER BY seq LIMIT ?
 """
-_SLICE = 64  # segments, 40 MB of merged ones
+_SLICE = 64  # segments, 40 MB of merged ones; fewer where some come without their ids
 _FAMILIES = "SELECT name, first_day FROM family"
 _CLOCK = Clock()
 _BODY_KEPT = 1 << 20  # of a record larger than any event may be, this much is kept to look at
@@ -55,11 +58,11 @@ class SqlWindowStore:
             rows = connection.execute(wanted.where(position.c.partition.in_(partitions))).all()
         return {row.partition: Position(row.next, row.log) for row in rows}
 
-    def current(self, partitions: Sequence[str], now: int) -> None:
-        """Write down that each of ``partitions`` was read to its end at ``now``."""
-        reached = update(position).where(position.c.partition.in_(partitions))
+    def current(self, reached: Mapping[str, int], now: int) -> None:
+        """Write down that each partition was read to its end at ``now``, if it still stands where it ``reached``."""
+        ours = tuple_(position.c.partition, position.c.next).in_(sorted(reached.items()))
         with self._database.write() as connection:
-            connection.execute(reached.values(current_at=now, behind=False))
+            connection.execute(update(position).where(ours).values(current_at=now, behind=False))
 
     def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
         """The kinds of the open incidents of each of ``partitions``; those without any are left out."""
@@ -85,12 +88,12 @@ class SqlWindowStore:
         with self._database.write() as connection:
             connection.execute(reached.values(behind=False, end=position.c.next))
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+    def segments(self, lane: str, after: int, days: range) -> Sequence[tuple[int, Segment]] | None:
         """Some segments of ``lane`` above ``after``, oldest first, None if that is gone: in a snapshot of its own."""
+        wanted = (after, days.start, days.stop)
         with self._database.read() as connection:
-            return _segments(
-                self._speak(connection).run(_SEGMENTS, (after, after, lane, after, _SLICE + 1)), after
-            )
+            rows = self._speak(connection).run(_SEGMENTS, (*wanted, *wanted, lane, after, _SLICE + 1))
+            return _segments(rows, after)
 
     def _speak(self, connection: Connection) -> WindowStatements:
         return SqliteStatements(connection) if self._database.sqlite else PostgresqlStatements(connection)
@@ -155,26 +158,33 @@ class SqlWindowTransaction:
             if chunk.damaged:
                 incidents.damage(self._connection, chunk, self._now)
 
-    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
-        """All segments of each lane above the number given, None if that is gone; the lanes are ours now."""
+    def since(
+        self, known: Mapping[str, tuple[int, int]]
+    ) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+        """All segments of each lane above the number given, None if that is gone; the lanes are ours now.
+
+        The day beside the number: those of earlier ones come without their ids.
+        """
         self._hold(known)
         rows: dict[str, list[tuple[Any, ...]]] = {lane: [] for lane in known}
-        for lane, *row in self._statements.ask(Ask.SEGMENTS, list(known.items())):
+        wanted = [(lane, after, first_day) for lane, (after, first_day) in known.items()]
+        for lane, *row in self._statements.ask(Ask.SEGMENTS, wanted):
             rows[lane].append(tuple(row))
-        return {lane: _segments(rows[lane], after) for lane, after in known.items()}
+        return {lane: _segments(rows[lane], after) for lane, (after, _) in known.items()}
 
     def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
         """Store what a batch brought, of each lane in one row with small ones before it. Returns their numbers."""
         ask, put = self._statements.ask, self._statements.put
         self._hold(brought)
-        newest: dict[str, list[tuple[int, int]]] = {lane: [] for lane in brought}
-        for lane, seq, size in ask(Ask.NEWEST, [(lane,) for lane in brought]):
-            newest[lane].append((seq, size))
+        newest: dict[str, list[tuple[int, int, int]]] = {lane: [] for lane in brought}
+        for lane, seq, day, size in ask(Ask.NEWEST, [(lane,) for lane in brought]):
+            newest[lane].append((seq, day, size))
         last = {lane: rows[0][0] if rows else 0 for lane, rows in newest.items()}
         put(Put.NO_EXPIRED, [(lane, expired_before, last[lane]) for lane in brought])
         merging = []
         for lane, rows in newest.items():
-            if taken := merges(len(brought[lane].ids), [size for _, size in rows]):
+            new = brought[lane]
+            if taken := merges(new.newest_day, len(new.ids), [(day, size) for _, day, size in rows]):
                 merging.append((lane, rows[taken][0] if taken < len(rows) else rows[taken - 1][0] - 1))
         parts: dict[str, list[tuple[Any, ...]]] = {lane: [] for lane in brought}
         for lane, *part in ask(Ask.MERGED, merging) if merging else ():
@@ -292,23 +302,28 @@ class SqlWindowTransaction:
         self._statements.put(Put.TOUCHED, marks)
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records as dead letters, each once per partition, log and offset."""
-        self._statements.put(
-            Put.DEAD_LETTER,
-            [
-                (
-                    chunk.partition,
-                    chunk.log,
-                    item.offset,
-                    str(item.rejection.reason),
-                    item.rejection.detail,
-                    f"{origin} {item.offset}"[:1024],
-                    item.body[:_BODY_KEPT],
-                    self._now,
-                )
-                for item in rejected
-            ],
-        )
+        """Keep rejected records as dead letters, each once per partition, log, offset and body.
+
+        A log that was cut gives an offset to another record: that one is kept too, its log named with a hash behind.
+        """
+        rows = [
+            (
+                chunk.partition,
+                chunk.log,
+                item.offset,
+                str(item.rejection.reason),
+                item.rejection.detail,
+                f"{origin} {item.offset}"[:1024],
+                item.body[:_BODY_KEPT],
+                self._now,
+            )
+            for item in rejected
+        ]
+        if self._statements.put(Put.DEAD_LETTER, rows) < len(rows):
+            marks = (f"#{xxhash.xxh3_64_hexdigest(item.body[:_BODY_KEPT])}" for item in rejected)
+            self._statements.put(
+                Put.OTHER_DEAD_LETTER, [(*row, mark) for row, mark in zip(rows, marks, strict=True)]
+            )
 
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals, by name: two who count at once then never wait for each other in a circle."""
@@ -316,14 +331,21 @@ class SqlWindowTransaction:
 
 
 def _segments(rows: Iterable[Sequence[Any]], after: int) -> Sequence[tuple[int, Segment]] | None:
-    """Those above ``after``, None if the batch of that number is in none of ``rows``, of which it is the first."""
+    """Those above ``after``, None if the batch of that number is in none of ``rows``, of which it is the first.
+
+    Ids that were not asked for are none.
+    """
     rows = list(rows)
     if after and (not rows or rows[0][0] - rows[0][1] >= after):
         return None
     return [
         (
             seq,
-            Segment(newest, np.frombuffer(ids, dtype=np.uint64), np.frombuffer(prints, dtype=np.uint32)),
+            Segment(
+                newest,
+                np.frombuffer(ids or b"", dtype=np.uint64),
+                np.frombuffer(prints or b"", dtype=np.uint32),
+            ),
         )
         for seq, _, newest, ids, prints in rows
         if seq > after

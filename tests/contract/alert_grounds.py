@@ -15,10 +15,12 @@ from app.database.engine import Database
 from app.database.outbox import SqlOutbox
 from app.database.tables import (
     account,
+    account_detail,
     account_window,
     alert,
     alert_history,
     family,
+    feed,
     position,
     touched,
 )
@@ -45,6 +47,12 @@ class Ground(Protocol):
 
     def fed(self, families: Mapping[str, int]) -> None:
         """The portfolio has received these families of events since these days."""
+
+    def detail(self, no: int, facts: bytes, usage: bytes) -> None:
+        """What is stored of an account's facts, and of the features that it uses."""
+
+    def heard(self, source: str, family: str, at: int) -> None:
+        """The source's newest event of the family."""
 
     def touch(self, no: int, partition: str = "journal") -> None:
         """Mark an account."""
@@ -90,6 +98,13 @@ class MemoryGround:
 
     def fed(self, families: Mapping[str, int]) -> None:
         self.store.content.families.update(families)
+
+    def detail(self, no: int, facts: bytes, usage: bytes) -> None:
+        self.store.content.accounts[no].facts, self.store.content.accounts[no].usage = facts, usage
+
+    def heard(self, source: str, family: str, at: int) -> None:
+        newest = self.store.content.newest
+        newest[family] = max(at, newest.get(family, at))
 
     def touch(self, no: int, partition: str = "journal") -> None:
         self.store.content.marks.add((no, partition))
@@ -144,6 +159,16 @@ class SqlGround:
         with self.database.write() as connection:
             rows = [{"name": name, "first_day": day} for name, day in families.items()]
             connection.execute(insert(family), rows)
+
+    def detail(self, no: int, facts: bytes, usage: bytes) -> None:
+        with self.database.write() as connection:
+            blobs = {"facts": facts, "features": usage, "user_ids": b""}
+            connection.execute(insert(account_detail).values(account_no=no, **blobs))
+
+    def heard(self, source: str, family: str, at: int) -> None:
+        with self.database.write() as connection:
+            row = {"newest_at": at, "first_day": 0, "hours": b"", "updated_at": at}
+            connection.execute(insert(feed).values(source=source, family=family, **row))
 
     def touch(self, no: int, partition: str = "journal") -> None:
         with self.database.write() as connection:

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from kafka import KafkaProducer
 
 from consumers.errors import PartitionStopped
-from consumers.kafka import KafkaSource
-from consumers.kafka_client import KafkaClient
+from consumers.kafka.client import KafkaClient
+from consumers.kafka.source import KafkaSource
 from consumers.source import Chunk, Position
 
 PATIENCE_S = 30.0
@@ -68,12 +68,13 @@ class Reader:
         group: str | None = None,
         positions: Mapping[str, Position] | None = None,
         fast: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.said: list[str] = []
         self.source = KafkaSource(
             KafkaClient([bootstrap], group_id=group or fresh("group")),
             topics,
-            clock=time.monotonic,
+            clock=clock,
             fast=fast,
             said=self.said.append,
         )

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from alerts.account_rows import MedianChange
+from alerts.account_rows import AccountRows, MedianChange
 from alerts.alert import Alert, AlertStatus, Move
 from alerts.delivery import Delivery
 from alerts.health.state import HEALTH_DTYPE, Records
-from alerts.portfolio import AccountRows
 from alerts.store import AccountCard, AlertMoved, Batch, Judged, Standing, Waiting
 
 
@@ -26,6 +25,8 @@ class MemoryAccount:
     profile: bytes
     days: bytes
     users: bytes = b""
+    facts: bytes = b""
+    usage: bytes = b""
     login_maps: bytes = b""
     health: bytes = bytes(HEALTH_DTYPE.itemsize)
     risk_level: str = "unknown"
@@ -45,6 +46,7 @@ class Position:
 class _Content:
     accounts: dict[int, MemoryAccount] = field(default_factory=dict)
     families: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     marks: set[tuple[int, str]] = field(default_factory=set)
     alerts: dict[str, Alert] = field(default_factory=dict)
@@ -132,6 +134,18 @@ class MemoryAlertTransaction:
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
         return dict(self._content.families)
+
+    def newest(self) -> Mapping[str, int]:
+        """The instant of the newest event of each family of activity."""
+        return dict(self._content.newest)
+
+    def facts(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """What is stored of the facts of these accounts."""
+        return {no: facts for no in account_nos if (facts := self._content.accounts[no].facts)}
+
+    def usage(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """The same of the features that they use."""
+        return {no: usage for no in account_nos if (usage := self._content.accounts[no].usage)}
 
     def cards(self, account_nos: Iterable[int]) -> Mapping[int, AccountCard]:
         """What messages say of these accounts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,9 +37,15 @@ class MemoryWindows:
         """How far each of ``partitions`` was handled."""
         return {each: self.reached[each] for each in partitions if each in self.reached}
 
-    def current(self, partitions: Sequence[str], now: int) -> None:
-        """Write down that each of ``partitions`` was read to its end."""
-        self.current_at.update(dict.fromkeys(partitions, now))
+    def current(self, reached: Mapping[str, int], now: int) -> None:
+        """Write down that each partition was read to its end, if it stands where the reader believes."""
+        stands = [
+            each
+            for each, next_ in reached.items()
+            if (known := self.reached.get(each)) is not None and known.next == next_
+        ]
+        self.current_at.update(dict.fromkeys(stands, now))
+        self.behind.update(dict.fromkeys(stands, False))
 
     def troubles(self, partitions: Sequence[str]) -> Mapping[str, Collection[str]]:
         """The kinds of the open incidents of each of ``partitions``."""
@@ -78,16 +85,29 @@ class MemoryWindows:
         if not chunk.behind:
             self.current_at[chunk.partition] = now
 
-    def since(self, known: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
-        """:meth:`segments` of each lane, numbered above the one given."""
-        return {lane: self.segments(lane, after) for lane, after in known.items()}
+    def since(
+        self, known: Mapping[str, tuple[int, int]]
+    ) -> Mapping[str, Sequence[tuple[int, Segment]] | None]:
+        """:meth:`segments` of each lane, numbered above the one given, and not before the day given."""
+        return {
+            lane: self.segments(lane, after, range(day, sys.maxsize)) for lane, (after, day) in known.items()
+        }
 
-    def segments(self, lane: str, after: int) -> Sequence[tuple[int, Segment]] | None:
+    def segments(self, lane: str, after: int, days: range) -> Sequence[tuple[int, Segment]] | None:
         """Segments of ``lane`` numbered above ``after``, oldest first; None if that one is gone."""
         kept = self.kept.get(lane, [])
         if after and all(number != after for number, _ in kept):
             return None
-        return [(number, segment) for number, segment in kept if number > after]
+        return [
+            (
+                number,
+                segment
+                if segment.newest_day in days
+                else Segment(segment.newest_day, segment.ids[:0], segment.prints[:0]),
+            )
+            for number, segment in kept
+            if number > after
+        ]
 
     def remember(self, brought: Mapping[str, Segment], expired_before: int) -> Mapping[str, int]:
         """Store segments, dropping those whose newest day is before ``expired_before``. Returns their numbers."""
@@ -127,9 +147,12 @@ class MemoryWindows:
         self.touched.update((each, partition) for partition, named in accounts.items() for each in named)
 
     def reject(self, chunk: Chunk, origin: str, rejected: Sequence[Rejected]) -> None:
-        """Keep rejected records, each once per partition, log and offset."""
+        """Keep rejected records, each once per partition, log, offset and body."""
         for item in rejected:
-            self.dead_letters.setdefault((chunk.partition, chunk.log, item.offset), item)
+            place = (chunk.partition, chunk.log, item.offset)
+            if self.dead_letters.setdefault(place, item).body != item.body:
+                other = f"{chunk.log}#{item.body.hex()}"
+                self.dead_letters.setdefault((chunk.partition, other, item.offset), item)
 
     def count(self, totals: Mapping[str, int]) -> None:
         """Add to the running totals."""

@@ -9,10 +9,12 @@ from dataclasses import replace
 import pytest
 
 from alerts.alert import Alert, Outcome, Reason, Severity
-from alerts.announcement import Announcer, Telling
+from alerts.announcement import Announcer
+from alerts.delivery import Telling
 from alerts.desk import AlertDesk, AlertOpen
-from alerts.evaluation import Evaluator, Rulebook
+from alerts.evaluation import Evaluator
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.rulebook import Rulebook
 from alerts.rules.condition import Condition
 from alerts.rules.rule import Playbook, Rule
 from alerts.rules.title import Title

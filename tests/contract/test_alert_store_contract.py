@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, alert_id, alert_key
-from alerts.announcement import Announcer, Telling
-from alerts.delivery import address
+from alerts.announcement import Announcer
+from alerts.delivery import Telling, address
 from alerts.desk import AlertClosed, AlertDesk, UnknownAlert
-from alerts.evaluation import Evaluator, Rulebook, Summary
+from alerts.evaluation import Evaluator, Summary
 from alerts.lifecycle import moved, resolved
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.rulebook import Rulebook
 from alerts.rules.condition import Condition
 from alerts.rules.rule import Mode, Playbook, Rule
 from alerts.rules.title import Title
 from alerts.store import AlertMoved, Judged
+from app.database.account_rows import ACCOUNTS, account_rows
+from app.database.feeds import received
 from consumers.days import DAY_US, Calendar
 from consumers.facts import Profile
 from tests.contract.alert_grounds import REAL, Ground, MemoryGround, SqlGround
@@ -90,6 +93,35 @@ def test_a_touched_account_is_judged_and_its_alert_history_and_delivery_written_
     assert told(ground) == ["alert.firing"]
     assert ground.line(no) == ("high", NOW - HOUR, NOW)
     assert (summary.accounts, summary.moves, summary.deliveries) == (1, Counter(firing=1), 1)
+
+
+def test_what_evidence_names_is_read_for_the_accounts_that_are_asked_for_alone(ground: Ground) -> None:
+    one, two, _ = (known(ground, name) for name in ("a", "b", "c"))
+    ground.detail(one, b"facts of a", b"usage of a")
+    ground.detail(two, b"facts of b", b"usage of b")
+    ground.heard("sender crm", "logins", NOW - HOUR)
+    ground.heard("files", "logins", NOW)
+    ground.heard("files", "sessions", NOW - 2 * HOUR)
+    with ground.store.transaction() as work:
+        assert work.facts([one, two]) == {one: b"facts of a", two: b"facts of b"}
+        assert (work.usage([two]), work.usage([])) == ({two: b"usage of b"}, {})
+        assert work.newest() == {"logins": NOW, "sessions": NOW - 2 * HOUR}
+
+
+def test_a_reader_sees_the_same_families_newest_events_and_accounts(ground: Ground) -> None:
+    nos = [known(ground, name) for name in ("a", "b")]
+    ground.fed({"logins": DAY - 9, "seats": DAY - 8})
+    ground.heard("sender crm", "logins", NOW - HOUR)
+    ground.heard("files", "logins", NOW)
+    if isinstance(ground, SqlGround):
+        with ground.database.read() as connection:
+            assert received(connection) == ({"logins": DAY - 9, "seats": DAY - 8}, {"logins": NOW})
+            rows = account_rows(connection, connection.execute(ACCOUNTS.order_by("no")).all())
+        assert (rows.nos, rows.account_ids) == (nos, ["a", "b"])
+        assert (rows.profiles, rows.attributes("owner")) == (
+            [Profile(term_months=12).blob()] * 2,
+            [None, None],
+        )
 
 
 def test_marks_are_cleared_with_the_judgement_and_what_was_judged_is_not_judged_again(ground: Ground) -> None:

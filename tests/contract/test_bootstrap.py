@@ -54,5 +54,13 @@ def test_the_first_to_fold_fixes_the_zone_and_later_ones_need_not_write(opened: 
     with opened().write():
         House.build(berlin, Clock(), database, folds=True)
     for folds in (False, True):
-        with pytest.raises(ConfigurationError, match="folded in Europe/Berlin"):
+        with pytest.raises(
+            ConfigurationError, match=r"folded in Europe/Berlin\nset it back .* bellwether db rebuild"
+        ):
             House.build(Settings(), Clock(), database, folds=folds)
+
+
+def test_a_scraper_gets_a_token_of_its_own(opened: Open) -> None:
+    for told in (None, "scrape-me"):
+        house = House.build(Settings.model_validate({"metrics_token": told}), Clock(), opened())
+        assert house.services().metrics_token == told

@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.bulk.exporting import export
-from app.bulk.importing import Import
+from app.bulk.importing import DryRun, Import
 from app.bulk.kinds import EXPORTED, KINDS
 from app.bulk.sheet import read_sheet
 from app.clock import Clock
+from app.database import dead_letters, journal
 from app.database.engine import Database
 from app.database.migrate import upgrade
 from app.quality import data_quality
@@ -166,13 +167,60 @@ def test_accounts_that_are_written_out_are_the_same_elsewhere(
         told(here, given_events)
         before = exported(here, tmp_path)
         for opened, changes in ((here, False), (there, True)):
-            work = Import(opened)
-            for kind in EXPORTED:
-                plan = work.take(read_sheet(tmp_path / f"{kind}.csv", kind))
+            dry, work = DryRun(opened), Import(opened)
+            sheets = [read_sheet(tmp_path / f"{kind}.csv", kind) for kind in EXPORTED]
+            tried = [dry.take(sheet) for sheet in sheets]
+            for sheet, before_it in zip(sheets, tried, strict=True):
+                plan = work.take(sheet)
                 assert not plan.refused
+                assert plan == before_it
                 if not changes:
                     assert (plan.events, plan.changes) == ([], [])
         assert exported(there, tmp_path) == before
+
+
+FILES = (
+    "account_id,name,owner\nacme,Acme,Kim\nglobex,Globex,\n",
+    "account_id,name,owner\nacme,Acme,Lee\nglobex,Globex,\n",
+    "account_id,mrr,currency,renewal_date\nacme,1000,EUR,\nglobex,,EUR,\n",
+    "account_id,mrr,currency,renewal_date\nacme,,,2027-01-01\nglobex,5,EUR,\n",
+    "account_id,contact_id,user_id,roles\nacme,c1,u1,champion;member\nacme,c2,u2,\n",
+    "account_id,kind,previous_user_id,user_id,effective_at\nacme,replaced,u1,u2,\n",
+    "account_id,contact_id,user_id,roles\nacme,c1,u1,member\nacme,c2,u2,champion\n",
+    "account_id,owner,as_of\nacme,Ada,2026-11-01\ninitech,Bo,2026-11-01\n",
+    "account_id,rating,by\nacme,red,kim\ninitech,green,kim\n",
+    "account_id,rating,by\nacme,red,kim\ninitech,red,kim\n",
+)
+
+
+def test_a_dry_run_compares_each_file_with_what_those_before_it_say(empty: Path, tmp_path: Path) -> None:
+    sheets = []
+    for number, content in enumerate(FILES):
+        (tmp_path / f"{number}.csv").write_text(content)
+        sheets.append(read_sheet(tmp_path / f"{number}.csv"))
+    with copied(empty, tmp_path, "tried") as opened:
+        dry = DryRun(opened)
+        tried = [dry.take(sheet) for sheet in sheets]
+        assert data_quality(opened).accounts == 0
+        work = Import(opened)
+        done = [work.take(sheet) for sheet in sheets]
+    assert tried == done
+    assert [(each.changed, each.unchanged, len(each.refused)) for each in tried[:4]] == [
+        (2, 0, 0),
+        (1, 1, 0),
+        (1, 0, 1),
+        (2, 0, 0),
+    ]
+
+
+def test_a_dry_run_knows_how_many_events_wait_to_be_stored(empty: Path, tmp_path: Path) -> None:
+    with copied(empty, tmp_path, "waiting") as opened:
+        assert DryRun(opened).unread == 0
+        with opened.database.write() as connection:
+            journal.append(connection, [b"{}", b"{}"], sender="test", received_at=NOW)
+        assert DryRun(opened).unread == 2
+        Import(opened)
+        assert DryRun(opened).unread == 0
 
 
 def test_what_was_taken_in_but_not_stored_yet_is_not_taken_in_again(empty: Path, tmp_path: Path) -> None:
@@ -198,6 +246,24 @@ class _Killed(Import):
         raise KeyboardInterrupt
 
 
+def test_events_of_types_that_nobody_knows_are_counted_by_their_types(empty: Path, tmp_path: Path) -> None:
+    with copied(empty, tmp_path, "unknown") as opened:
+        bodies = [
+            {"id": f"e{number}", "type": kind} for number, kind in enumerate(["seen", "user.logn", "seen"])
+        ]
+        with opened.database.write() as connection:
+            for number, body in enumerate([*bodies, {"id": "e3"}]):
+                rejection = decode(json.dumps(body).encode(), NOW)
+                assert isinstance(rejection, Rejection)
+                refused = dead_letters.Refused(json.dumps(body).encode(), rejection, f"test {number}")
+                dead_letters.keep(connection, [refused], received_at=NOW)
+        found = data_quality(opened)
+    assert found.document()["not_understood"] == [
+        {"detail": "'seen' is no event type, such as 'user.login'", "events": 2},
+        {"detail": "'user.logn' is no event type; did you mean 'user.login'?", "events": 1},
+    ]
+
+
 def test_the_quality_of_the_data_is_counted_over_all_accounts(empty: Path, tmp_path: Path) -> None:
     at = instant(NOW - DAY).isoformat()
     with copied(empty, tmp_path, "quality") as opened:
@@ -220,7 +286,7 @@ def test_the_quality_of_the_data_is_counted_over_all_accounts(empty: Path, tmp_p
                     "type": "account.updated",
                     "account_id": "initech",
                     "occurred_at": at,
-                    "data": {"owner": "Kim", "renewal_date": "2027-01-01"},
+                    "data": {"owner": "Kim", "renewal_date": "2027-01-01", "country": "Germany"},
                 },
                 {"type": "seats.changed", "account_id": "acme", "occurred_at": at, "data": {"purchased": 5}},
                 {
@@ -238,8 +304,9 @@ def test_the_quality_of_the_data_is_counted_over_all_accounts(empty: Path, tmp_p
         "a renewal date": (2, ["acme", "globex"]),
         "seats": (2, ["globex", "initech"]),
         "a champion": (2, ["globex", "initech"]),
-        "a holiday calendar of their country": (0, []),
+        "a holiday calendar of their country": (1, ["initech"]),
     }
+    assert found.countries == [("Germany", 1)]
     assert [(each.type, each.accounts, each.kept, each.since) for each in found.types] == [
         ("user.login", 1, 2, "2026-11-21"),
         ("feature.used", 2, None, "2026-11-21"),

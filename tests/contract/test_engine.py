@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy import text
 
 from app.database import connections_postgresql, connections_sqlite
 from app.database.engine import Database
 from consumers.errors import StorageBusy, StorageError, StorageFull, StorageReadOnly
+from tests.servers.postgres import Cluster
 
 WEB_THREADS = 40
 
@@ -209,7 +214,7 @@ def test_a_transaction_that_stands_still_is_ended_by_the_server(postgres: str) -
     impatient = f"{postgres}?options=-c%20idle_in_transaction_session_timeout%3D50"
     database = Database(impatient)
     with pytest.raises(StorageError), database.write() as connection:  # noqa: PT012 - the last line fails
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         _await_end_of(postgres, pid)
         connection.exec_driver_sql("SELECT 1")
     with database.read() as connection:
@@ -220,12 +225,96 @@ def test_a_transaction_that_stands_still_is_ended_by_the_server(postgres: str) -
 def test_a_connection_that_broke_while_nobody_used_it_is_not_met_in_the_middle_of_work(postgres: str) -> None:
     database = Database(postgres)
     with database.read() as connection:
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     with psycopg.connect(postgres, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", (pid,))
     _await_end_of(postgres, pid)
     with database.write() as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
+
+
+def test_a_connection_is_asked_whether_it_is_sound_only_after_a_while_without_use(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(postgres)
+    asked = []
+    ping = database.engine.dialect.do_ping
+
+    def noted(connection: Any) -> bool:
+        asked.append(connection)
+        return ping(connection)
+
+    monkeypatch.setattr(database.engine.dialect, "do_ping", noted)
+    for _ in range(3):
+        with database.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    assert asked == []
+    monkeypatch.setattr(connections_postgresql, "FRESH_S", 0.0)
+    with database.read() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert len(asked) == 1
+    database.close()
+
+
+def test_around_a_glance_there_is_no_transaction(postgres: str) -> None:
+    database = Database(postgres)
+    looks = (
+        (database.glance, False),
+        (database.read, True),
+        (database.glance, False),
+        (database.write, True),
+    )
+    for look, begun in looks:
+        with look() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+            driver: Any = connection.connection.dbapi_connection
+            assert (driver.info.transaction_status is TransactionStatus.INTRANS) == begun
+    database.close()
+
+
+def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: str) -> None:
+    database = Database(postgres, statement_timeout_s=0.2)
+    with (
+        pytest.raises(StorageBusy, match="cancelled a statement, which took too long"),
+        database.read() as it,
+    ):
+        it.exec_driver_sql("SELECT pg_sleep(20)")
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
+
+
+def test_a_server_that_is_frozen_is_given_up_and_found_again(own_cluster: Cluster) -> None:
+    """The server's own limit cannot help: who keeps to it stands still, and its system acknowledges every packet."""
+    database = Database(own_cluster.url("postgres"), statement_timeout_s=0.4)
+    with database.read() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="does not answer"), database.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        assert 0.4 < time.monotonic() - began < 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != pid
+    database.close()
+
+
+def test_a_command_may_take_as_long_as_it_takes(postgres: str) -> None:
+    database = Database(postgres)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "0"
+    database.close()
+
+
+def test_a_process_may_be_given_fewer_connections(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections_postgresql, "CONNECTION_WAIT_S", 0.05)
+    database = Database(postgres, connections=1)
+    with database.read(), pytest.raises(StorageBusy, match="are in use"), database.read():
+        pass
     database.close()
 
 

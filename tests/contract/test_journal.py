@@ -12,6 +12,7 @@ from app.database import journal
 from app.database.engine import Database
 from app.database.journal import PARTITION, Doorbell, JournalSource
 from app.database.tables import journal as journal_table
+from app.database.tables import position
 from consumers.errors import SourceError, StorageReadOnly
 from consumers.source import Position
 from tests.chunks import one
@@ -85,6 +86,14 @@ def test_pruning_never_drops_what_was_not_read(database: Database) -> None:
     with database.write() as connection:
         assert journal.prune(connection, received_before=100, handled=2) == 1
     assert drained(JournalSource(database), 10) == [b"2", b"3"]
+
+
+def test_events_behind_the_position_are_unread(database: Database) -> None:
+    append(database, b"1", b"2", b"3")
+    with database.write() as connection:
+        assert journal.unread(connection) == 3
+        connection.execute(insert(position).values(partition=PARTITION, next=3, behind=True, updated_at=1))
+        assert journal.unread(connection) == 1
 
 
 def test_a_bell_ends_the_wait(database: Database) -> None:

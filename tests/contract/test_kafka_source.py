@@ -13,8 +13,8 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from consumers.days import Calendar
 from consumers.errors import SourceError
-from consumers.kafka import KafkaSource
-from consumers.kafka_client import KafkaClient
+from consumers.kafka.client import KafkaClient
+from consumers.kafka.source import KafkaSource
 from consumers.loop import ConsumerLoop
 from consumers.pipeline import Pipeline
 from consumers.source import Position
@@ -290,6 +290,46 @@ def test_topics_that_are_not_there_are_named_and_looked_for_gently(
         assert reader.read(5) == numbered(5)
         reader.until(lambda: reader.source.trouble is None, "one that is there is enough")
         assert missing[1] in reader.said[-1]
+
+
+# --- read to the end ---------------------------------------------------------------------------------------------
+
+
+def test_a_partition_whose_leader_does_not_answer_is_not_said_to_be_read_to_its_end(kafka: str) -> None:
+    topic = create_topic(kafka, fresh("leaderless"), 2)
+    for number in range(2):
+        fill(kafka, topic, *numbered(5), partition=number)
+    skipped = [0.0]
+    with reading(kafka, topic, clock=lambda: time.monotonic() + skipped[0]) as reader:
+        reader.read(10)
+        reader.until(lambda: len(reader.source.current()) == 2, "both are read to their ends")
+        connection = reader.source._link.connection
+        assert connection is not None
+        led = connection._cluster.leader_for_partition
+        connection._cluster.leader_for_partition = lambda which: -1 if which.partition == 1 else led(which)
+        for _ in range(8):
+            reader.step()
+            skipped[0] += 2.0
+        reader.until(lambda: reader.source.current() == [f"{topic}/0"], "only one is known to be")
+        named = f"nobody has answered for {topic}/1 for"
+        reader.until(lambda: named in str(reader.source.trouble), "and the other is named")
+        connection._cluster.leader_for_partition = led
+        reader.until(lambda: len(reader.source.current()) == 2, "the other is there again")
+        reader.until(lambda: reader.source.trouble is None, "nothing is wrong")
+
+
+def test_a_quiet_partition_that_the_group_gives_back_is_known_to_be_read_to_its_end(kafka: str) -> None:
+    topic = create_topic(kafka, fresh("quiet"))
+    fill(kafka, topic, *numbered(5))
+    with reading(kafka, topic) as reader:
+        reader.read(5)
+        reader.until(reader.source.current, "it is read to its end")
+        connection = reader.source._link.connection
+        assert connection is not None
+        epoch = connection.membership.epoch
+        connection.rejoin()
+        reader.until(lambda: connection.membership.epoch > epoch, "the group shares out anew")
+        reader.until(reader.source.current, "it still is", 10)
 
 
 # --- the group ---------------------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from alerts.alert import Reason, Severity
-from alerts.announcement import Announcer, Telling
-from alerts.evaluation import Evaluator, Rulebook
+from alerts.announcement import Announcer
+from alerts.delivery import Telling
+from alerts.evaluation import Evaluator
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.rulebook import Rulebook
 from alerts.rules.condition import Condition
 from alerts.rules.rule import Rule
 from alerts.rules.title import Title

@@ -274,6 +274,19 @@ def test_410_disables_the_destination_and_holds_what_waits_for_it(bench: Bench) 
     assert bench.take() == [("al_1", 1)]
 
 
+def test_a_destination_that_said_410_is_enabled_when_it_goes_and_comes_back(bench: Bench) -> None:
+    bench.put("al_1", 1)
+    (delivery,) = bench.claim()
+    bench.settle(delivery, Outcome(1.0, status_code=410))
+    bench.outbox.sync_destinations({"chat": "slack"}, T0)
+    bench.outbox.sync_destinations({"chat": "slack", "crm": "webhook"}, T0)
+    assert {state.name: (state.status, state.reason) for state in bench.outbox.destinations()} == {
+        "chat": (DestinationStatus.ENABLED, ""),
+        "crm": (DestinationStatus.ENABLED, ""),
+    }
+    assert bench.take() == [("al_1", 1)]
+
+
 def test_a_slack_destination_gets_one_message_a_second(bench: Bench) -> None:
     for number in range(3):
         bench.put(f"al_{number}", 1, to=("chat",))

@@ -8,8 +8,9 @@ import pytest
 
 from alerts.account_rows import MedianChange
 from alerts.announcement import Announcer
-from alerts.evaluation import Evaluator, Rulebook
+from alerts.evaluation import Evaluator
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.rulebook import Rulebook
 from alerts.rules.condition import Condition
 from alerts.rules.rule import Rule
 from alerts.rules.title import Title

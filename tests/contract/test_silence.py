@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event, select
 
+from alerts.delivery import Telling
 from app import bootstrap
 from app.clock import Clock
 from app.database import feeds, incidents, journal, keys
@@ -18,7 +19,7 @@ from app.database.incidents import Incident
 from app.database.journal import JournalSource
 from app.database.tables import alert, delivery, metadata
 from app.database.windows import SqlWindowStore
-from app.settings import Delivery, Settings
+from app.settings import Settings
 from consumers.days import DAY_US, Calendar, instant, micros, parse_instant
 from consumers.pipeline import Pipeline
 from consumers.source import Chunk
@@ -56,7 +57,7 @@ class Service:
         metadata.create_all(self.database.engine)
         (folder / "rules.yaml").write_text(CONFIGURATION + more)
         self.dial = Dial()
-        settings = Settings(config=folder / "rules.yaml", delivery=Delivery.LIVE)
+        settings = Settings(config=folder / "rules.yaml", delivery=Telling.LIVE)
         self.house = bootstrap.House.build(settings, cast("Clock", self.dial), self.database, folds=True)
         self.clockwork = self.house.clockwork()
         self.loop = self.house.consumer(JournalSource(self.database))

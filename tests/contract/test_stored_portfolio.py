@@ -156,6 +156,19 @@ def test_the_newest_outcome_that_a_person_said(database: Database) -> None:
         assert portfolio.last_said(connection, []) == {}
 
 
+def test_the_alert_that_fired_and_was_closed_last(database: Database) -> None:
+    one, two = add(database, "one"), add(database, "two")
+    closed = {"status": "resolved", "seq": 4}
+    add_alert(database, one, "old", resolved_at=5, **closed)
+    add_alert(database, one, "new", resolved_at=6, **closed)
+    add_alert(database, one, "told-for-information", severity="info", resolved_at=7, **closed)
+    add_alert(database, one, "never-fired", fired_at=None, resolved_at=7, **closed)
+    add_alert(database, one, "fires")
+    with database.read() as connection:
+        assert portfolio.newest_closed(connection, one) == ("new", 4)
+        assert portfolio.newest_closed(connection, two) is None
+
+
 def test_who_was_rated_with_what_his_ratings_metrics_read(database: Database) -> None:
     add(database, "quiet", profile=Profile())
     no = add(database, "rated", profile=Profile(sentiment=1, sentiment_day=DAY), size="enterprise")

@@ -28,6 +28,7 @@ from tests.contract.memory_windows import MemoryWindows
 
 UTC = Calendar("UTC")
 NOW = 1_800_000_000_000_000
+ALL_DAYS = range(1 << 31)
 
 
 def login(number, account="acme", user="u1", day=1, **more):
@@ -170,6 +171,21 @@ def test_facts_of_a_batch_reach_the_profile_and_the_flags_of_users(store):
     assert {user: cell[4] for user, cell in users.items()} == {"u1": 0, "u2": 1}
 
 
+def test_the_longest_words_that_intake_takes_are_kept(store):
+    dice = random.Random(1)
+
+    def word(length):  # nothing that a database could compress
+        return "".join(chr(dice.randrange(0x10000, 0x10FFFF)) for _ in range(length))
+
+    names = ("name", "owner", "owner_email", "tier", "use_case")
+    said = {"id": word(32), "type": "account.updated", "occurred_at": "2026-01-01T00:00:00Z"}
+    body = json.dumps(
+        {**said, "account_id": word(32), "data": {name: word(1_024) for name in names}}, ensure_ascii=False
+    )
+    totals = Pipeline(store, UTC).handle([chunk([body.encode()])], "test", NOW).totals
+    assert totals.counters() == {"accepted": 1}
+
+
 events = st.lists(
     st.builds(
         login,
@@ -256,7 +272,7 @@ def test_segments_are_remembered_until_nothing_in_them_can_change_a_count(databa
     pipeline.handle([chunk([login(2)], start=41)], "test", NOW)
 
     assert days(database) == [20_454]
-    assert len(pipeline._seen[LOCAL_LANE][0]) == 2  # and what memory holds goes as well
+    assert len(pipeline._seen[LOCAL_LANE]) == 2  # and what memory holds goes as well
 
 
 def refuse(database):
@@ -314,12 +330,12 @@ def test_a_lane_that_was_made_anew_is_read_up_from_its_beginning(store):
     pipeline = Pipeline(store, UTC)
     pipeline.handle([chunk([login(1), login(2), *(login(n) for n in range(10, 20))])], "test", NOW)
     with store.transaction() as transaction:
-        _, segment = transaction.since({LOCAL_LANE: 0})[LOCAL_LANE][0]
+        _, segment = transaction.since({LOCAL_LANE: (0, 0)})[LOCAL_LANE][0]
         for _ in range(2):  # the first goes once the second is there, as if it had expired
-            gone = {LOCAL_LANE: Segment(1, segment.ids[:1], segment.prints[:1])}
+            gone = {LOCAL_LANE: Segment(20_454, segment.ids[:1], segment.prints[:1])}
             number = transaction.remember(gone, 99_999)[LOCAL_LANE]
-        assert transaction.since({LOCAL_LANE: 1})[LOCAL_LANE] is None
-        assert transaction.since({LOCAL_LANE: number})[LOCAL_LANE] == []
+        assert transaction.since({LOCAL_LANE: (1, 0)})[LOCAL_LANE] is None
+        assert transaction.since({LOCAL_LANE: (number, 0)})[LOCAL_LANE] == []
 
     again = pipeline.handle([chunk([login(1), login(2), login(3)], start=12)], "test", NOW).totals
 
@@ -345,21 +361,21 @@ def test_many_small_batches_leave_few_segments_and_a_rival_reads_all_that_came_s
     for known in range(1, 70):
         assert remembered(store, known - 1, known) == known
     with store.transaction() as transaction:
-        assert transaction.since({"p": 70})["p"] is None
+        assert transaction.since({"p": (70, 0)})["p"] is None
         for known in range(70):
-            segments = transaction.since({"p": known})["p"]
+            segments = transaction.since({"p": (known, 0)})["p"]
             assert {int(each) for _, segment in segments for each in segment.ids} >= set(range(known, 69))
             assert known == 69 or segments[-1][0] == 69
-        everything = np.concatenate([segment.ids for _, segment in transaction.since({"p": 0})["p"]])
+        everything = np.concatenate([segment.ids for _, segment in transaction.since({"p": (0, 0)})["p"]])
     assert sorted(everything.tolist()) == list(range(69))
     if isinstance(store, SqlWindowStore):
-        assert len(store.segments("p", 0)) <= 7
+        assert len(store.segments("p", 0, ALL_DAYS)) <= 7
 
 
 def test_merged_segments_stay_of_a_size_that_is_read_and_written_at_once(database):
     store = SqlWindowStore(database)
     remembered(store, 0, 60, size=3_000)
-    sizes = [len(segment.ids) for _, segment in store.segments("p", 0)]
+    sizes = [len(segment.ids) for _, segment in store.segments("p", 0, ALL_DAYS)]
     assert sum(sizes) == 180_000
     assert max(sizes) <= 50_000
     assert len(sizes) < 10
@@ -373,7 +389,7 @@ def test_a_rival_knows_what_was_merged_with_what_he_knew(store):
         assert ours.handle([chunk([mine], start=turn)], "test", NOW).totals.accepted == 1
         both = theirs.handle([chunk([mine, his], start=2 * turn, partition="q")], "test", NOW).totals
         assert (both.accepted, both.duplicate) == (1, 1)
-    assert len(theirs._seen[LOCAL_LANE][0]) == 40
+    assert len(theirs._seen[LOCAL_LANE]) == 40
 
 
 def test_what_is_remembered_of_a_lane_is_read_in_slices_before_the_transaction(database):
@@ -385,15 +401,15 @@ def test_what_is_remembered_of_a_lane_is_read_in_slices_before_the_transaction(d
     asked = []
 
     class Watched(SqlWindowStore):
-        def segments(self, lane, after):
+        def segments(self, lane, after, days):
             asked.append(after)
             with self.transaction():  # nobody holds anything
-                return super().segments(lane, after)[:1]
+                return super().segments(lane, after, days)[:1]
 
     pipeline = Pipeline(Watched(database), UTC, lane=lambda _: "p")
     assert pipeline.handle([chunk([login(1)])], "test", NOW).totals.accepted == 1
     assert asked == [0, 1, 2, 3]
-    assert len(pipeline._seen["p"][0]) == 3 * size + 1
+    assert len(pipeline._seen["p"]) == 3 * size + 1
 
 
 def test_a_dead_letter_at_the_same_offset_of_another_log_is_another(database):
@@ -407,6 +423,38 @@ def test_a_dead_letter_at_the_same_offset_of_another_log_is_another(database):
     with database.read() as connection:
         kept = {(each.log, each.offset, each.body) for each in dead_letters.page(connection)}
     assert kept == {("c/one", 0, b"old"), ("c/two", 0, b"new")}
+
+
+def test_a_log_that_was_cut_gives_an_offset_again_and_both_dead_letters_are_kept_once(database):
+    pipeline = Pipeline(SqlWindowStore(database), UTC)
+    stories = [[b"old", b"same", b"gone"], [b"new", b"same", b"other"], [b"old", b"same", b"third"]]
+    for bodies in [*stories, *stories]:
+        pipeline.handle([replace(chunk(bodies), log="c/one")], "test", NOW)
+        with database.write() as connection:
+            positions.move(connection, "p", to=0, end=3, log="c/one", now=NOW)
+
+    with database.read() as connection:
+        kept = dead_letters.page(connection)
+    found = sorted((each.offset, each.body) for each in kept)
+    assert found == [(0, b"new"), (0, b"old"), (1, b"same"), (2, b"gone"), (2, b"other"), (2, b"third")]
+    assert {each.log.partition("#")[0] for each in kept} == {"c/one"}
+    assert {each.body for each in kept if each.log == "c/one"} == {b"old", b"same", b"gone"}
+
+
+def test_who_was_overtaken_does_not_say_that_his_partition_is_read_to_its_end(store):
+    """Another may be far behind in it."""
+    for partition in ("p", "q"):
+        Pipeline(store, UTC).handle([chunk([login(1)], partition=partition, end=9)], "test", NOW)
+
+    store.current({"p": 0, "q": 1, "never": 1}, NOW + 7)
+
+    if isinstance(store, MemoryWindows):
+        found = {each: (store.current_at.get(each), store.behind[each]) for each in ("p", "q")}
+    else:
+        with store._database.read() as connection:
+            rows = connection.execute(select(tables.position)).all()
+        found = {row.partition: (row.current_at, row.behind) for row in rows}
+    assert found == {"p": (None, True), "q": (NOW + 7, False)}
 
 
 class Topic:

@@ -39,7 +39,7 @@ class Point:
 WINDOWS = "app.database.windows:SqlWindowTransaction"
 ALERTS = "app.database.alerts:SqlAlertTransaction"
 OUTBOX = "app.database.outbox:SqlOutbox"
-KAFKA = "consumers.kafka:KafkaSource"
+KAFKA = "consumers.kafka.source:KafkaSource"
 
 POINTS = (
     Point("polled", "consumer", (f"{KAFKA}.poll",), fruitful=True),
@@ -53,7 +53,7 @@ POINTS = (
     Point("before-commit", "consumer", (f"{WINDOWS}.count",)),
     Point("committed", "consumer", (f"{KAFKA}.done",), after=False),
     Point("done", "consumer", (f"{KAFKA}.done",)),
-    Point("dead-letter-sent", "consumer", ("consumers.kafka_log:DeadLetterTopic.send",)),
+    Point("dead-letter-sent", "consumer", ("consumers.kafka.log:DeadLetterTopic.send",)),
     Point("rejected", "consumer", (f"{WINDOWS}.reject",)),
     Point("taken-to-judge", "consumer", (f"{ALERTS}.touched",), fruitful=True),
     Point("before-apply", "consumer", (f"{ALERTS}.apply",), after=False),
@@ -63,7 +63,7 @@ POINTS = (
     Point("before-post", "notifier", ("app.outbound:HttpSender.post",), after=False),
     Point("posted", "notifier", ("app.outbound:HttpSender.post",)),
     Point("settled", "notifier", (f"{OUTBOX}.settle",)),
-    Point("produced", "api", ("consumers.kafka_log:EventLog.append",)),
+    Point("produced", "api", ("consumers.kafka.log:EventLog.append",)),
 )
 BY_NAME = {point.name: point for point in POINTS}
 

@@ -1,4 +1,4 @@
-"""Twenty kinds of records that must be rejected, each with the reason it must be given, and how it is spelt."""
+"""Kinds of records that must be rejected, each with the reason it must be given, and how it is spelt."""
 
 from __future__ import annotations
 
@@ -76,6 +76,10 @@ KINDS: dict[str, tuple[str, Spell]] = {
     "NaN": ("not_json", _seats("NaN")),
     "1e999": ("bad_value", _seats("1e999")),
     "2 to the 63rd": ("bad_value", _seats("9223372036854775808")),
+    "an id beyond 64 bits": (
+        "bad_value",
+        _with(type="account.updated", data={"external_ids": {"crm": 2**64}}),
+    ),
     "the year 9999999": ("bad_timestamp", _with(occurred_at="9999999-01-01T00:00:00Z")),
     "ten years ahead": ("in_the_future", _with(occurred_at=_iso(timedelta(days=3650)))),
     "a tombstone": ("not_json", lambda account, number: None),

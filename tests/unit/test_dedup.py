@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.dedup import SeenIds, Segment, merges
+from consumers.dedup import SeenIds, Segment, merges, period
 
 
 def segment(day: int, *numbers: int) -> Segment:
@@ -34,7 +34,7 @@ def test_what_cannot_come_again_leaves_memory() -> None:
     for day in range(2_000):
         seen.add(segment(day, *range(day * 10, day * 10 + 10)))
         seen.forget(day - 416)
-    assert 4_160 <= len(seen) <= 10 * (416 + 64 + 1)
+    assert 4_160 <= len(seen) <= 10 * (416 + 16 + 1)
     last = segment(0, 19_999, 0)
     assert seen.sift(last.ids, last.prints).fresh.tolist() == [1]
 
@@ -43,16 +43,20 @@ def test_few_runs_are_searched_however_many_batches_came() -> None:
     seen = SeenIds()
     for batch in range(5_000):
         seen.add(segment(batch // 100 + (batch % 7) * 10, *range(batch * 3, batch * 3 + 3)))
-    assert sum(len(period.runs) for period in seen._periods.values()) <= 10
+    assert sum(len(period.runs) for period in seen._periods.values()) <= 6 + 2 * 7
 
 
-@given(st.lists(st.integers(1, 60_000), max_size=300))
-def test_segments_merge_until_few_are_small(sizes: list[int]) -> None:
-    stored: list[int] = []
-    for size in sizes:
-        taken = merges(size, reversed(stored))
-        stored[len(stored) - taken :] = [size + sum(stored[len(stored) - taken :])]
-    assert sum(stored) == sum(sizes)
-    assert all(size <= max(50_000, *sizes) for size in stored)
-    for older, newer in pairwise(stored):
-        assert older > 2 * newer or older + newer > 50_000
+@given(st.lists(st.tuples(st.integers(20_000, 20_040), st.integers(1, 60_000)), max_size=300))
+def test_segments_merge_until_few_are_small_but_not_with_those_of_other_periods(
+    brought: list[tuple[int, int]],
+) -> None:
+    stored: list[tuple[int, int]] = []
+    for day, size in brought:
+        taken = merges(day, size, reversed(stored))
+        together = [*stored[len(stored) - taken :], (day, size)]
+        assert len({period(each) for each, _ in together}) == 1
+        stored[len(stored) - taken :] = [(max(each for each, _ in together), sum(n for _, n in together))]
+    assert sum(size for _, size in stored) == sum(size for _, size in brought)
+    assert all(size <= max(50_000, *(size for _, size in brought)) for _, size in stored)
+    for (before, older), (after, newer) in pairwise(stored):
+        assert older > 2 * newer or older + newer > 50_000 or period(before) != period(after)

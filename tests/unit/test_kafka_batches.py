@@ -16,8 +16,8 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 from consumers.errors import PartitionStopped
-from consumers.kafka_batches import FastRecords, SoundRecords, body_of, damage_of, install, values_of
-from consumers.kafka_places import LogState, Place, first_readable, place
+from consumers.kafka.batches import FastRecords, SoundRecords, body_of, damage_of, install, values_of
+from consumers.kafka.places import LogState, Place, first_readable, place
 from consumers.source import Position
 
 WHERE = TopicPartition("topic", 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumers.errors import ConfigurationError
-from consumers.kafka_client import KafkaClient
+from consumers.kafka.client import KafkaClient
 
 
 @pytest.mark.parametrize(

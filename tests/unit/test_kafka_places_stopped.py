@@ -10,9 +10,9 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from consumers.days import Calendar
-from consumers.errors import PartitionStopped, SourceError, StorageBusy, StorageError
-from consumers.kafka_edges import Edges
-from consumers.kafka_places import LogState, place
+from consumers.errors import PartitionStopped, StorageBusy, StorageError
+from consumers.kafka.edges import Edges
+from consumers.kafka.places import LogState, place
 from consumers.loop import UNWRITABLE, ConsumerLoop
 from consumers.pipeline import Pipeline
 from consumers.source import Chunk, Position, SteadySource
@@ -82,9 +82,7 @@ def login(number: int) -> bytes:
     return json.dumps({**event, "occurred_at": "2026-05-01T10:00:00Z"}).encode()
 
 
-def looping(
-    source: Log, store: Windows, told: list[SourceError | StorageError] | None = None
-) -> ConsumerLoop:
+def looping(source: Log, store: Windows, told: list[Exception] | None = None) -> ConsumerLoop:
     pipeline = Pipeline(store, Calendar("UTC"), lane=lambda partition: partition)
     return ConsumerLoop(
         source, pipeline, store, now=lambda: NOW, trouble=(told if told is not None else []).append
@@ -109,7 +107,7 @@ def reset(store: Windows, to: int, log: str = "c/1") -> None:
 
 def test_a_log_cut_below_the_position_is_not_read_when_it_has_grown_past_it_again(store: Windows) -> None:
     source = Log(end=600)
-    told: list[SourceError | StorageError] = []
+    told: list[Exception] = []
     loop = looping(source, store, told)
     turn(loop)
     source.end = 1200

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumers.kafka_topics import TopicKeeper
+from consumers.kafka.topics import TopicKeeper
 from consumers.topics import LogUnavailable, Topics
 
 

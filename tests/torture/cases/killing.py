@@ -20,7 +20,7 @@ from tests.torture.stage import Stage
 from tests.torture.stream import NOW
 
 _GIVEN_UP_S = 75.0  # longer than any membership of a dead process lasts
-SHORT_SESSION = ("--set", "consumers.kafka_connection:_SESSION_MS=6000")
+SHORT_SESSION = ("--set", "consumers.kafka.connection:_SESSION_MS=6000")
 _NOTHING_LEFT_S = 5.0
 NOTHING_LEFT = -1.0
 LEASE = "app.notifier:Notifier.__init__(lease_us)"

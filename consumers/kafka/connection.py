@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -15,7 +15,8 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from consumers.kafka_client import KafkaClient
+from consumers.kafka.answers import Answers
+from consumers.kafka.client import KafkaClient
 
 # The protocol to speak at most; an older broker is spoken to in its own. Naming one spares the constructor from
 # waiting 30 s for a broker and failing: whoever is away is found by the polls.
@@ -67,7 +68,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # the librar
 class Connection:
     """A consumer in the classic group. Not thread-safe. Every call is bounded in time; KafkaError may come of any."""
 
-    def __init__(self, client: KafkaClient, topics: Sequence[str]) -> None:
+    def __init__(self, client: KafkaClient, topics: Sequence[str], clock: Callable[[], float]) -> None:
         """Does not wait for a broker. Range, not cooperative-sticky: it gives partition n of every topic to the same
         member, so that one process writes an account's windows, and it has no memory: kafka-python's sticky one tells
         the group, after it lost its membership, that it still owns what others have read since.
@@ -93,6 +94,7 @@ class Connection:
             metrics_enabled=False,
         )
         self.membership = Membership(self._consumer)
+        self.answers = Answers(self._consumer._fetcher, clock)
         self._consumer.subscribe(topics=list(topics), listener=self.membership)
         self._cluster = self._consumer._cluster
         self._retry_ms = self._cluster.config["retry_backoff_ms"]
@@ -100,7 +102,7 @@ class Connection:
 
     @property
     def fetcher(self) -> Any:
-        """The library's, for :mod:`consumers.kafka_batches`."""
+        """The library's, for :mod:`consumers.kafka.batches`."""
         return self._consumer._fetcher
 
     @property
@@ -139,7 +141,7 @@ class Connection:
         return None if state is None or state.position is None else int(state.position.offset)
 
     def end(self, partition: TopicPartition) -> int | None:
-        """The offset after the newest record, as of the last fetch."""
+        """The offset after the newest record, as of the last answer, however long ago that was."""
         state = self._consumer._subscription.assignment.get(partition)
         return None if state is None or state.highwater is None else int(state.highwater)
 

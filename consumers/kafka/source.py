@@ -21,14 +21,14 @@ from kafka.errors import (
 )
 
 from consumers.errors import SourceError
-from consumers.kafka_batches import Damage, collect, damage_of
-from consumers.kafka_client import KafkaClient
-from consumers.kafka_commits import Commits
-from consumers.kafka_connection import Connection
-from consumers.kafka_damage import Interrupted, behind, told
-from consumers.kafka_edges import Edges
-from consumers.kafka_link import Link, in_a_line
-from consumers.kafka_places import LogState, Place, place
+from consumers.kafka.batches import Damage, collect, damage_of
+from consumers.kafka.client import KafkaClient
+from consumers.kafka.commits import Commits
+from consumers.kafka.connection import Connection
+from consumers.kafka.damage import Interrupted, behind, told
+from consumers.kafka.edges import Edges
+from consumers.kafka.link import Link, in_a_line
+from consumers.kafka.places import LogState, Place, place
 from consumers.source import Chunk, Position
 
 _SLICE_S = 0.1  # a poll looks up so often, to say at once that partitions came
@@ -36,7 +36,11 @@ _GATHER_S = 0.5  # far behind, a chunk grows for so long: larger ones are cheape
 _FAR = 2_000  # records; what is nearer is read with the next poll, and what was found is late enough
 _LATER_S = 1.0  # until a partition is asked about again that gave no answer
 _RECHECK_S = 5.0  # until one is whose position does not fit its log: somebody may have reset it
+_SILENT_S = (
+    10.0  # without an answer of its leader for so long, nobody knows whether a partition is read to its end
+)
 _REFUSED_S = 30.0  # until a partition is tried again that we may not read, or lack the codec for
+_NAMED = 8  # partitions in a line
 _NOW = float("-inf")
 
 Found = dict[TopicPartition, tuple[list[bytes], list[int]]]
@@ -82,6 +86,7 @@ class KafkaSource:
         self._resting: dict[TopicPartition, float] = {}
         self._damaged: dict[TopicPartition, Damage] = {}
         self._commits = Commits(clock)
+        self._unanswered: str | None = None
 
     # --- what it is --------------------------------------------------------------------------------------------
 
@@ -98,7 +103,7 @@ class KafkaSource:
     @property
     def trouble(self) -> str | None:
         """What keeps it from reading, in a line; None if nothing does."""
-        return self._link.trouble
+        return self._link.trouble or self._unanswered
 
     def partitions(self) -> Sequence[str]:
         """What the group gave us, as ``topic/number``."""
@@ -193,6 +198,7 @@ class KafkaSource:
             if not came:
                 break
             count += came
+        self._unanswered = self._without_answer(connection)
         return self._chunks(connection, found)
 
     def _take(self, connection: Connection, found: Found, limit: int, timeout_s: float) -> int:
@@ -256,7 +262,8 @@ class KafkaSource:
                 self._stop_reading(connection, which)  # what came may be from another log
                 continue
             reached = connection.position(which)
-            if reached is None or (reached <= reading.next and not reading.lost):
+            # Less than where it was put: the group has just put it back to 0, and the epoch is about to tell.
+            if reached is None or reached < reading.next + reading.lost or reached == reading.next:
                 continue
             bodies, offsets = found.get(which, ([], []))
             known = connection.end(which)
@@ -269,7 +276,8 @@ class KafkaSource:
                 )
             )
             reading.next, reading.lost = reached, 0
-        return chunks
+        # What was read while the group shared out anew may be another's place: it is sought and comes again.
+        return [] if self._follow() else chunks
 
     def _behind_damage(self, connection: Connection) -> list[Chunk]:
         """One chunk for a stretch that cannot be read, with a body that says so; none if that must be tried again."""
@@ -303,11 +311,15 @@ class KafkaSource:
             self._watch(connection)
 
     def current(self) -> Sequence[str]:
-        """Those that the cluster, which answers, has nothing more of."""
+        """Those that the cluster, which answers, has nothing more of, by the word of the brokers that lead them."""
         connection = self._link.connection
         if connection is None or not self._link.alive:
             return ()
-        ends = {which: connection.end(which) for which in self._reading if which not in self._resting}
+        ends = {
+            which: connection.end(which)
+            for which in self._reading
+            if which not in self._resting and connection.answers.age_s(which) < _SILENT_S
+        }
         return [
             _name(which)
             for which, end in ends.items()
@@ -337,6 +349,22 @@ class KafkaSource:
             connection.close(self._commits.untold)
         self._follow()
 
+    def _without_answer(self, connection: Connection) -> str | None:
+        """Which partitions' leaders do not answer, in a line; the others are read."""
+        silent = {
+            which: for_s
+            for which, for_s in connection.answers.silent_s().items()
+            if for_s > _SILENT_S and which in self._reading
+        }
+        if not silent:
+            return None
+        names = sorted(map(_name, silent))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return (
+            f"{self._origin}: nobody has answered for {', '.join(names[:_NAMED])}{more} "
+            f"for {max(silent.values()):.0f} s"
+        )
+
     def _ready(self, timeout_s: float) -> Connection | None:
         connection = self._link.ready(timeout_s)
         self._follow()
@@ -346,17 +374,19 @@ class KafkaSource:
         connection = self._link.connection
         return connection.membership.owned if connection else frozenset()
 
-    def _follow(self) -> None:
-        """Take over what the group decided since: whatever is ours must be sought anew."""
+    def _follow(self) -> bool:
+        """Take over what the group decided since: whatever is ours must be sought anew. Returns whether it did."""
         connection = self._link.connection
         seen = (connection, connection.membership.epoch if connection else 0)
-        if seen != self._seen:
-            self._seen = seen
-            self._edges.forget()
-            self._commits.forget()
-            for each in (self._reading, self._damaged, self._resting, self._stopped):
-                each.clear()
-            self._waiting = dict.fromkeys(self._owned(), _NOW)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self._edges.forget()
+        self._commits.forget()
+        for each in (self._reading, self._damaged, self._resting, self._stopped):
+            each.clear()
+        self._waiting = dict.fromkeys(self._owned(), _NOW)
+        return True
 
     def _due(self) -> list[TopicPartition]:
         """Those that are to be sought now."""

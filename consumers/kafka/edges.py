@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumers.kafka_connection import Connection
-from consumers.kafka_places import LogState
+from consumers.kafka.connection import Connection
+from consumers.kafka.places import LogState
 
 _PATIENCE_S = (
     3.0  # for one question; the thread that waits does nothing else, it does not even hear that it should end

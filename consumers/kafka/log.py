@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import xxhash
 from kafka import KafkaProducer
 from kafka.errors import (
     KafkaConfigurationError,
@@ -40,6 +41,7 @@ _BATCH_BYTES = 128 * 1024
 _LARGEST = 8 * 1024 * 1024  # bytes of one request: what a topic takes, the broker says
 _TRUNCATED = 1_000_000  # bytes of a dead letter that the topic would not take whole
 _DETAIL = 1_000  # bytes
+_REMEMBERED = 10_000  # dead letters of a partition, for longer than until its next batch
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 Header = tuple[str, bytes]
 
@@ -169,37 +171,46 @@ class DeadLetterTopic:
 
     Used by one thread, with a log of its own: what is too large for this topic must not cost others their producer.
     What it has sent once it does not send again when the same batch comes back, as after a transaction that failed.
+    A record is known by its bytes too: a log that was cut gives an offset to another one.
     """
 
     def __init__(self, log: EventLog, topics: Topics) -> None:
         self._log = log
         self._topic = topics.dead_letters
-        self._sent: dict[tuple[str, str], int] = {}
+        self._sent: dict[
+            tuple[str, str], dict[int, int]
+        ] = {}  # of partition and log: offset → hash of the record
 
     def send(self, chunk: Chunk, rejected: Sequence[Rejected]) -> None:
         """Durable when it returns. Raises DeadLettersUnwritable after about ten seconds."""
-        lane = (chunk.partition, chunk.log)
-        known = self._sent.get(lane, -1)
-        new = [each for each in rejected if each.offset > known]
+        sent = self._known(chunk)
+        new = [each for each in rejected if sent.get(each.offset) != _hash(each.body)]
         if not new:
             return
         try:
             self._log.send(self._record(chunk, each) for each in new)
         except RecordTooLarge:
-            self._one_by_one(chunk, new)
+            self._one_by_one(chunk, new, sent)
         except LogUnavailable as error:
             raise self._unwritable(chunk, error) from error
-        self._sent[lane] = new[-1].offset
+        sent.update((each.offset, _hash(each.body)) for each in new)
+
+    def _known(self, chunk: Chunk) -> dict[int, int]:
+        """What was sent of its log; of much, only what may come back after a failure."""
+        lane = (chunk.partition, chunk.log)
+        sent = self._sent.setdefault(lane, {})
+        if len(sent) > _REMEMBERED:
+            sent = {offset: known for offset, known in sent.items() if offset >= chunk.start}
+            self._sent[lane] = sent
+        return sent
 
     def close(self) -> None:
         """Disconnect; nothing is under way."""
         self._log.close(1.0)
 
-    def _one_by_one(self, chunk: Chunk, rejected: Sequence[Rejected]) -> None:
+    def _one_by_one(self, chunk: Chunk, rejected: Sequence[Rejected], sent: dict[int, int]) -> None:
         """Those that are too large cut to their beginning."""
         for each in rejected:
-            if each.offset <= self._sent.get((chunk.partition, chunk.log), -1):
-                continue
             try:
                 try:
                     self._log.send([self._record(chunk, each)])
@@ -207,7 +218,7 @@ class DeadLetterTopic:
                     self._log.send([self._record(chunk, each, _TRUNCATED)])
             except LogUnavailable as error:
                 raise self._unwritable(chunk, error) from error
-            self._sent[chunk.partition, chunk.log] = each.offset
+            sent[each.offset] = _hash(each.body)
 
     def _record(self, chunk: Chunk, rejected: Rejected, most: int | None = None) -> Record:
         topic, _, number = chunk.partition.rpartition("/")
@@ -229,6 +240,10 @@ class DeadLetterTopic:
             f"{chunk.partition} waits: what was rejected cannot be written to {self._topic}: "
             f"{str(error).splitlines()[0]}\ncheck the topic: bellwether doctor, bellwether topics create"
         )
+
+
+def _hash(body: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(body)
 
 
 def _end(producer: KafkaProducer, timeout_s: float) -> None:

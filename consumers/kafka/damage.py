@@ -7,9 +7,9 @@ from collections.abc import Callable
 from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
-from consumers.kafka_batches import Damage, damage_of
-from consumers.kafka_connection import Connection
-from consumers.kafka_places import first_readable
+from consumers.kafka.batches import Damage, damage_of
+from consumers.kafka.connection import Connection
+from consumers.kafka.places import first_readable
 from consumers.source import Chunk
 
 _EDGES_S = 3.0

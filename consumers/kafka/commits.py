@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from consumers.kafka_connection import Connection
+from consumers.kafka.connection import Connection
 
 _EVERY_S = 1.0
 

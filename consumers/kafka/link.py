@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from consumers.kafka_batches import install
-from consumers.kafka_client import KafkaClient
-from consumers.kafka_connection import Connection
+from consumers.kafka.batches import install
+from consumers.kafka.client import KafkaClient
+from consumers.kafka.connection import Connection
 
 _WATCH_S = 2.0  # between two looks at the cluster: is it there, are the topics still the same
 _EAGER_S = 0.1  # the same until it first answers
@@ -77,7 +77,7 @@ class Link:
             return None
         if self.connection is None:
             try:
-                self.connection = Connection(self._client, self._topics)
+                self.connection = Connection(self._client, self._topics, self._clock)
             except (
                 Exception
             ) as error:  # a file that cannot be read, a name that does not resolve: it may come right
