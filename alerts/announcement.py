@@ -5,24 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import msgspec
 
 from alerts.alert import Move, Severity
-from alerts.delivery import Delivery, address
+from alerts.delivery import Delivery, Telling, address
 from alerts.routing import Route, Subject, recipients
 from alerts.silence import Silence
 from alerts.store import AccountCard
 from alerts.webhook import RuleCard, alert_payload, dump, summary_payload
-
-
-class Telling(StrEnum):
-    """What becomes of a decision to tell somebody: nothing, a record that is never sent, or a delivery."""
-
-    OFF = "off"
-    SHADOW = "shadow"
-    LIVE = "live"
 
 
 class Tally(msgspec.Struct):

@@ -25,6 +25,14 @@ SECOND_US = 1_000_000
 PACES_US: Mapping[str, int] = {"slack": SECOND_US}
 
 
+class Telling(StrEnum):
+    """What becomes of a decision to tell somebody: nothing, a record that is never sent, or a delivery."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    LIVE = "live"
+
+
 class DeliveryStatus(StrEnum):
     """Where a delivery stands."""
 
@@ -226,7 +234,10 @@ class Outbox(Protocol[Unit_contra]):
         """Queue again those of ``ids`` that were sent or parked, under the same webhook ids. Returns how many."""
 
     def sync_destinations(self, configured: Mapping[str, str], now: int) -> None:
-        """Bring the known destinations in line with the configuration, a kind under each name."""
+        """Bring the known destinations in line with the configuration, a kind under each name.
+
+        One that is new or comes back is enabled; one that said 410 and is still there stays disabled.
+        """
 
     def enable(self, name: str, now: int) -> bool:
         """Send to a disabled destination again, what was held first; False if there is no such destination."""

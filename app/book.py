@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alerts.announcement import Announcer, Telling
+from alerts.announcement import Announcer
 from alerts.configuration import Configuration, Match, Route, load_configuration
 from alerts.delivery import Channel
 from alerts.destination import DestinationType, Secret, Target
-from alerts.evaluation import Rulebook
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.rulebook import Rulebook
 from alerts.rules.rule import Rule
 from alerts.webhook import RuleCard
 from app.channels import open_channels
@@ -47,11 +47,14 @@ class Book:
         self._turning = threading.Lock()
         self.page = self._read()
 
-    def reload(self) -> Page:
-        """Read again; on any error the page in force stays. Raises ConfigurationError."""
+    def reload(self, prepare: Callable[[Page], None] = lambda _page: None) -> Page:
+        """Read again and turn to that page, once ``prepare`` has seen it; on any error of either the page in force
+        stays. Raises ConfigurationError, and what ``prepare`` raises."""
         with self._turning:
-            self.page = self._read()
-            return self.page
+            page = self._read()
+            prepare(page)
+            self.page = page
+            return page
 
     @property
     def configuration(self) -> Configuration:
@@ -74,7 +77,7 @@ class Book:
             allow_private=settings.allow_private_destinations,
         )
         announcer = Announcer(
-            telling=Telling(settings.delivery.value),
+            telling=settings.delivery,
             destinations=tuple(channels),
             routes=_routes(configuration, settings),
             rules={rule.id: _card(rule) for rule in configuration.rules},

@@ -4,7 +4,8 @@ Each destination has a lane, a thread that claims and settles while there is som
 message that is out: a receiver that hangs delays nobody else, and a slow answer only itself. What a lane claims it
 sends at once, so a lease need outlive one attempt only, and no more than AT_ONCE messages are out or answered and not
 yet written down. Those of a killed notifier are claimed again when the lease runs out, and told again under the same
-ids.
+ids. One that stood still for so long drops what it had claimed, unsent; while the database is away answers are kept, to
+be written down when it is back, if their leases last until then.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -23,8 +24,9 @@ from alerts.retry import judge
 from app.database.leases import new_holder
 from consumers.errors import StorageError
 
-LEASE_US = 60 * SECOND_US  # four times the longest attempt
-POLL_S = 0.1  # what other processes write, and a due time that passes, ring no bell; a look costs half a millisecond
+LEASE_US = 60 * SECOND_US
+SAFE_PART = 4  # of a lease as long as the longest attempt: none begins with less left, as another may soon make it too
+POLL_S = 0.2  # what other processes write, and a due time that passes, ring no bell
 MAX_LANES = 32
 # Messages under way to a destination that answers well, else one: few enough for a small receiver, and at 100 ms for
 # claiming, sending and settling on a busy machine still eighty a second.
@@ -33,6 +35,7 @@ GATHER_S = 0.02  # an answer waits so long for others, to be settled with them: 
 TURN = 50  # messages that a lane sends before others may have its thread
 GRACE_S = 8.0  # how long a stop waits for answers that are still out
 TROUBLE_PAUSE_S = 1.0
+AGAIN_S = 0.5  # between two tries to write answers down
 QUIET_S = 60.0  # the same trouble is told once in so long
 
 log = structlog.get_logger("bellwether.notifier")
@@ -50,6 +53,10 @@ def real_clock() -> int:
     return time.time_ns() // 1000
 
 
+class _Unsent(Exception):
+    """An attempt that was not made: its lease is all but over, so another may be making it."""
+
+
 class _Lane:
     """What is under way to one destination. Belongs to its thread; others may only fill the inbox."""
 
@@ -62,6 +69,7 @@ class _Lane:
         self.thread = threading.Thread(target=work, args=(self,), name=f"notifier-{name}", daemon=True)
         self.inbox: queue.SimpleQueue[Settlement | BaseException | None] = queue.SimpleQueue()
         self.out = 0
+        self.answers: list[Settlement] = []  # to be written down
         self.attempts = 0
 
     def send(self, delivery: Delivery, attempt: Callable[[Delivery, Callable[[], int]], Settlement]) -> None:
@@ -77,9 +85,12 @@ class _Lane:
         self.attempts += 1
         threading.Thread(target=work, name=f"sending-{self.name}", daemon=True).start()
 
-    def gather(self) -> list[Settlement | BaseException | None]:
-        """Wait for an answer, or None for a word that more is due; then a moment for others."""
-        told = [self.inbox.get()]
+    def gather(self, patience_s: float | None) -> list[Settlement | BaseException | None]:
+        """Wait for an answer, or None for a word that more is due; then a moment for others. Empty if none came."""
+        try:
+            told = [self.inbox.get(timeout=patience_s)]
+        except queue.Empty:
+            return []
         last = time.monotonic() + GATHER_S
         while len(told) < self.out:
             try:
@@ -200,24 +211,45 @@ class Notifier:
             doorbell.set()  # a lane is free
 
     def _drain(self, lane: _Lane) -> None:
-        """Send what is due for one destination, until nothing is due nor out."""
+        """Send what is due for one destination, until nothing is due, out or to be written down."""
         more = True
         while True:
-            room = (AT_ONCE if lane.name in self._well else 1) - lane.out
-            if more and room > 0 and not self._is_over(lane):
-                claimed = self._outbox.claim(lane.clock(), self._holder, self._lease_us, room, (lane.name,))
-                for delivery in claimed:
-                    lane.send(delivery, self._attempt)
-                more = len(claimed) == room
-            if lane.out:
-                told = lane.gather()
-                settled = self._settle(lane, [each for each in told if each is not None])
-                # What is settled makes way for the next of its alert; and a look, unlike a claim, waits for nobody.
-                more = more or None in told or (settled and lane.name in self._due(lane.clock()))
+            try:
+                if lane.answers:
+                    self._settle(lane)
+                    # What is settled makes way for the next of its alert; and a look, unlike a claim, waits for nobody.
+                    more = more or lane.name in self._due(lane.clock())
+                room = (AT_ONCE if lane.name in self._well else 1) - lane.out
+                if more and room > 0 and not self._is_over(lane):
+                    more = self._claim(lane, room)
+            except StorageError as error:
+                self._complain(error, lane.name)
+                more = True  # of what is out and answered nothing is forgotten; whether there is more is not known
+                self._forget_late(lane)
+            if lane.out or lane.answers:
+                more = self._hear(lane) or more
             elif self._leave(lane):
                 return
             else:
                 more = True
+
+    def _claim(self, lane: _Lane, room: int) -> bool:
+        """Send what is claimed; whether there may be more."""
+        claimed = self._outbox.claim(lane.clock(), self._holder, self._lease_us, room, (lane.name,))
+        for delivery in claimed:
+            lane.send(delivery, self._attempt)
+        return len(claimed) == room
+
+    def _hear(self, lane: _Lane) -> bool:
+        """Take in what came of some attempts; whether more is due."""
+        told = lane.gather(AGAIN_S if lane.answers else None)
+        for each in told:
+            if isinstance(each, Settlement):
+                lane.answers.append(each)
+            elif each is not None:
+                self._complain(each, lane.name)
+        lane.out -= len(told) - told.count(None)
+        return None in told
 
     def _is_over(self, lane: _Lane) -> bool:
         """Whether a lane claims no more: the service stops, or others wait for its thread."""
@@ -238,46 +270,40 @@ class Notifier:
             return
         self._troubles[destination] = (repr(error), time.monotonic())
         where = {"destination": destination} if destination else {}
-        if isinstance(error, StorageError):
+        if isinstance(error, _Unsent):
+            log.warning(
+                "delivery_unsent", delivery=error.args[0], error="its lease was all but over", **where
+            )
+        elif isinstance(error, StorageError):
             log.warning("outbox_unavailable", error=str(error), **where)
         else:
             log.error("notifier_failed", error=repr(error), exc_info=error, **where)
 
     # --- messages
 
-    def _settle(self, lane: _Lane, answers: Sequence[Settlement | BaseException]) -> bool:
-        """Write down what came of some attempts; whether anything did."""
-        settlements = []
-        for answer in answers:
-            if isinstance(answer, Settlement):
-                settlements.append(answer)
-            else:
-                self._complain(answer, lane.name)
-        lane.out -= len(answers)
-        if not settlements:
-            return False
-        if all(each.verdict.decision is Decision.SENT for each in settlements):
+    def _settle(self, lane: _Lane) -> None:
+        """Write down what came of some attempts. Raises StorageError: then it is still to be done."""
+        if all(each.verdict.decision is Decision.SENT for each in lane.answers):
             self._well.add(lane.name)
         else:
             self._well.discard(lane.name)
-        written = self._outbox.settle(settlements)
-        for each in settlements:
-            log.info(
-                "delivery_attempted",
-                destination=each.delivery.destination,
-                delivery=each.delivery.id,
-                alert=each.delivery.alert_id,
-                seq=each.delivery.seq,
-                attempt=each.delivery.attempts + 1,
-                decision=each.verdict.decision.value,
-                outcome=each.outcome.word,
-                latency_ms=round(each.outcome.latency_ms, 1),
-                settled=each.delivery.id in written,
-            )
-        return True
+        written = self._outbox.settle(lane.answers)
+        answers, lane.answers = lane.answers, []
+        _tell(answers, written)
+
+    def _forget_late(self, lane: _Lane) -> None:
+        """Give up answers that others may have by now: their leases are over."""
+        now = lane.clock()
+        late = [each for each in lane.answers if _lease_left(each.delivery, now) <= 0]
+        lane.answers = [each for each in lane.answers if each not in late]
+        _tell(late, ())
 
     def _attempt(self, delivery: Delivery, clock: Callable[[], int]) -> Settlement:
-        outcome = self._post(delivery, clock())
+        """Raises _Unsent for a delivery that was claimed long ago, as by a process that stood still since."""
+        now = clock()
+        if _lease_left(delivery, now) < self._lease_us // SAFE_PART:
+            raise _Unsent(delivery.id)
+        outcome = self._post(delivery, now)
         at = clock()
         verdict = judge(outcome, delivery.attempts + 1, at, self._jitter(), delivery.throttles)
         return Settlement(delivery, verdict, outcome, at)
@@ -292,3 +318,24 @@ class Notifier:
             log.error("delivery_unrenderable", delivery=delivery.id, error=type(error).__name__)
             return Outcome(0.0, error=ErrorKind.UNRENDERABLE)
         return channel.read(self._sender.post(message.url, message.headers, message.body))
+
+
+def _lease_left(delivery: Delivery, now: int) -> int:
+    """Microseconds."""
+    return (delivery.lease_until or 0) - now
+
+
+def _tell(answers: Sequence[Settlement], written: Collection[int]) -> None:
+    for each in answers:
+        log.info(
+            "delivery_attempted",
+            destination=each.delivery.destination,
+            delivery=each.delivery.id,
+            alert=each.delivery.alert_id,
+            seq=each.delivery.seq,
+            attempt=each.delivery.attempts + 1,
+            decision=each.verdict.decision.value,
+            outcome=each.outcome.word,
+            latency_ms=round(each.outcome.latency_ms, 1),
+            settled=each.delivery.id in written,
+        )

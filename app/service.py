@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
+import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 import structlog
 
+from alerts.delivery import Telling
 from alerts.evaluation import Summary
 from app.book import Page
 from app.bootstrap import JUDGED_AT_ONCE, House
 from app.clock import Clock
 from app.consuming import Consuming
 from app.database import incidents, migrate
+from app.database.connections_postgresql import FEW_CONNECTIONS, KEPT_CONNECTIONS
 from app.database.engine import Database
 from app.database.journal import Doorbell as JournalBell
 from app.heartbeat import Heartbeat
@@ -30,7 +32,7 @@ from app.notifier import Notifier
 from app.outbound import HttpSender
 from app.probes import ProbeServer
 from app.scheduler import Doorbell, Stopping
-from app.settings import Delivery, Settings
+from app.settings import Settings
 from app.web import WebServer
 from consumers.errors import BellwetherError, ConfigurationError, StorageError
 from consumers.loop import Handled
@@ -43,7 +45,10 @@ EVALUATE_S = 0.25  # how soon marks that another process left are seen; those of
 # Accounts that are touched all the time are judged so often, or half of the time where that takes longer: what there is
 # to do in between is intake, which would wait for it.
 GATHER_S = 0.05
-DRAIN_S = 5.0  # after the web server's own, of the ten seconds that an orderly end may take
+END_S = 9.5  # for every part together, of the ten seconds that an orderly end may take
+CUT_S = 9.8  # whatever is still not over then is cut off
+STATEMENT_S = 30.0  # nothing that a service asks of PostgreSQL takes long
+AGAIN_S = 5.0  # between two tries to judge by new rules
 SILENT_S = 30.0  # a loop that has not turned for so long is reported as not ready
 TIDY_S = 3_600.0
 # A batch makes half a million objects and drops them: looked at every 700, as by default, they cost a tenth of it.
@@ -63,12 +68,18 @@ class Service:
         self._roles = ROLES[role]
         self._clock = clock or Clock(settings.now)
         settings.check_in_force()
-        database = Database(settings.database_url)
+        database = Database(
+            settings.database_url,
+            statement_timeout_s=STATEMENT_S,
+            connections=KEPT_CONNECTIONS if "api" in self._roles else FEW_CONNECTIONS,
+        )
         migrate.check(database)
         self.house = House.build(settings, self._clock, database, folds=True)
         if "api" in self._roles:
             settings.check_bind(keys_exist=self.house.keys.needed())
         self._stop = threading.Event()
+        self._ending = threading.Lock()
+        self._last = float("inf")  # when all must have ended, once that has begun
         self._judge = threading.Event()
         self._send = threading.Event()
         self._reloading = threading.Lock()
@@ -107,7 +118,7 @@ class Service:
     def start(self) -> None:
         """Begin every loop of the roles."""
         house = self.house
-        house.outbox.sync_destinations(house.book.page.destinations, self._clock.real_us())
+        self._sync(house.book.page)
         if "consumer" in self._roles:
             for name, follow in self._consuming.loops().items():
                 self._begin(name, functools.partial(follow, self._stop))
@@ -127,39 +138,75 @@ class Service:
         if "consumer" in self._roles:
             gc.set_threshold(*_SELDOM)
 
+    def end(self) -> None:
+        """Have every loop finish what it has begun: all of them at once, and within END_S. Safe to call twice."""
+        with self._ending:
+            if self._stop.is_set():
+                return
+            self._last = time.monotonic() + END_S
+            self._stop.set()
+            self._judge.set()
+            self._send.set()
+            self._journal_bell.ring()
+            self._begin("clock's end", functools.partial(self._clock_bell.stop, END_S))
+
     def stop(self) -> None:
-        """Let every loop finish what it has begun, then close the database. Safe to call twice."""
-        self._stop.set()
-        self._judge.set()
-        self._send.set()
-        self._journal_bell.ring()
-        last = time.monotonic() + DRAIN_S
-        self._clock_bell.stop(DRAIN_S)
+        """Wait for the :meth:`end` of every loop, then close the database. Safe to call twice."""
+        self.end()
         for thread in self._threads:
-            thread.join(max(0.0, last - time.monotonic()))
+            thread.join(max(0.0, self._last - time.monotonic()))
         if self.house.log is not None:
-            self.house.log.close(max(0.1, last - time.monotonic()))
+            self.house.log.close(max(0.1, self._last - time.monotonic()))
         self.house.database.close()
 
     def reload(self) -> Page:
-        """Read the configuration again and go on with it; on any error nothing changes. Raises ConfigurationError.
+        """Read the configuration again and go on with it. Raises ConfigurationError, StorageError: nothing changed.
 
-        One after the other: of two at once the older page might be the last to reach the notifier.
+        Once it is in force all accounts are judged by it; where that fails it is tried again until it works. One after
+        the other: of two at once the older page might be the last to reach the notifier.
         """
         with self._reloading:
-            page = self.house.book.reload()
+            # Destinations first: nothing may be queued for one without a row.
+            page = self.house.book.reload(self._sync)
             self._notifier.use(page.channels)
-            self.house.outbox.sync_destinations(page.destinations, self._clock.real_us())
-            self.house.evaluator.retire_rules(self._clock.now_us())
-            with contextlib.suppress(Stopping):  # it is in force; the next start judges what is left
-                self.house.evaluator.evaluate_all(self._clock.now_us(), alive=self._going_on)
-                if "scheduler" in self._roles:
-                    self.house.schedule.judged_by(page.configuration.version)
-            self._send.set()
             log.info(
                 "configuration reloaded", version=page.configuration.version, rules=len(page.rulebook.rules)
             )
+            try:
+                self._judge_by(page)
+            except Stopping:
+                pass  # the next start judges what is left
+            except Exception as error:
+                self._complain("judging by the new rules", error)
+                self._begin("judging by the new rules", functools.partial(self._judge_later, page))
             return page
+
+    def _sync(self, page: Page) -> None:
+        self.house.outbox.sync_destinations(page.destinations, self._clock.real_us())
+
+    def _judge_by(self, page: Page) -> None:
+        """Judge every account by the page in force. Raises StorageError, Stopping."""
+        self.house.evaluator.retire_rules(self._clock.now_us())
+        self.house.evaluator.evaluate_all(self._clock.now_us(), alive=self._going_on)
+        if "scheduler" in self._roles:
+            self.house.schedule.judged_by(page.configuration.version)
+        self._send.set()
+
+    def _judge_later(self, page: Page) -> None:
+        """Until it works, or a later reload does it."""
+        while not self._stop.wait(AGAIN_S):
+            with self._reloading:
+                if self.house.book.page is not page:
+                    return
+                try:
+                    self._judge_by(page)
+                except Stopping:
+                    return
+                except Exception as error:
+                    self._complain("judging by the new rules", error)
+                else:
+                    log.info("judged by the new rules", version=page.configuration.version)
+                    return
 
     # --- the loops
 
@@ -218,7 +265,7 @@ class Service:
 
     @property
     def _sends(self) -> bool:
-        return "notifier" in self._roles and self.settings.delivery is Delivery.LIVE
+        return "notifier" in self._roles and self.settings.delivery is Telling.LIVE
 
     def _going_on(self) -> None:
         if self._stop.is_set():
@@ -307,20 +354,37 @@ def serve(settings: Settings, role: str) -> None:
         if settings.probe_port is None
         else ProbeServer(settings.host, settings.probe_port, service.ready)
     )
-    web = WebServer(service.app, settings.host, settings.port) if "api" in ROLES[role] else None
+    # A signal's handler may interrupt anything, also one who holds the lock that it would need; a SimpleQueue has none.
+    orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     ended = threading.Event()
 
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        # uvicorn has handlers of its own while it runs, and afterwards raises what it caught once more: without this
-        # one, that would end the process before the loops have.
+    def end() -> None:
+        limit = threading.Timer(CUT_S, _cut_off, (role,))
+        limit.daemon = True
+        limit.start()
+        service.end()
         ended.set()
         if web is not None:
             web.end()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    reload = threading.Thread  # a signal handler must not wait for the database
-    signal.signal(signal.SIGHUP, lambda _signal, _frame: reload(target=_reload, args=(service,)).start())
+    def obey() -> None:
+        while True:
+            orders.get()()
+
+    def reload() -> None:  # an end must not wait for it
+        threading.Thread(target=_reload, args=(service,), daemon=True).start()
+
+    web = (
+        WebServer(service.app, settings.host, settings.port, lambda: orders.put(end))
+        if "api" in ROLES[role]
+        else None
+    )
+    threading.Thread(target=obey, name="signals", daemon=True).start()
+    # uvicorn has handlers of its own while it runs, and afterwards raises what it caught once more: without these, that
+    # would end the process before the loops have.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: orders.put(end))
+    signal.signal(signal.SIGINT, lambda _signal, _frame: orders.put(end))
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: orders.put(reload))
     try:
         service.start()
         if web is not None:
@@ -335,6 +399,12 @@ def serve(settings: Settings, role: str) -> None:
         if probes is not None:
             probes.close()
         log.info("stopped", role=role)
+
+
+def _cut_off(role: str) -> None:
+    """For what cannot be interrupted, as a request that waits for a database that stands still."""
+    log.error("ended in the middle of its work; nothing acknowledged is lost", role=role)
+    os._exit(1)
 
 
 def _reload(service: Service) -> None:

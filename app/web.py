@@ -5,20 +5,25 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from consumers.errors import ConfigurationError
 
-_DRAIN_S = 3  # for requests under way; with the loops' own, of the ten seconds that an orderly end may take
+_DRAIN_S = 3  # for requests under way, of the ten seconds of an orderly end, while the loops end too
 
 
 class WebServer:
     """uvicorn on a thread or in front, for one application."""
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        """Port 0 takes any free one. Raises ConfigurationError if the port is taken."""
+    def __init__(self, app: Any, host: str, port: int, ending: Callable[[], None] = lambda: None) -> None:
+        """Port 0 takes any free one. ``ending`` is called within the handler of a signal that ends it.
+
+        Raises ConfigurationError if the port is taken.
+        """
         self._socket = listen(host, port)
         name = self._socket.getsockname()
         self.host, self.port = host, int(name[1])
@@ -31,7 +36,7 @@ class WebServer:
             timeout_graceful_shutdown=_DRAIN_S,
             lifespan="off",
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config, ending)
         self._thread: threading.Thread | None = None
 
     @property
@@ -60,6 +65,18 @@ class WebServer:
         self.end()
         if self._thread is not None:
             self._thread.join(_DRAIN_S + 1)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, whose handlers take the place of ours while it runs, and which tells us of a signal at once."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._ending()
+        super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -22,10 +22,19 @@ _KNOWN = {"sqlite", "postgresql"}
 class Database:
     """An engine and its two units of work, :meth:`read` and :meth:`write`. Thread-safe; a connection is not."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S, binary: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        binary: bool = True,
+        statement_timeout_s: float | None = None,
+        connections: int = connections_postgresql.KEPT_CONNECTIONS,
+    ) -> None:
         """``url`` as in BELLWETHER_DATABASE_URL. Raises ConfigurationError for one that names no known database.
 
-        ``binary`` False: PostgreSQL's values come as text, as Alembic wants its catalogues.
+        Of PostgreSQL only: ``binary`` False has values come as text, as Alembic wants its catalogues; a statement may
+        take ``statement_timeout_s``, None for ever; no more than ``connections`` are open at once.
         """
         try:
             parsed = make_url(url)
@@ -49,7 +58,13 @@ class Database:
             self._turns: Turns | None = Turns()
             self._reading: dict[str, object] = {}
         else:
-            self.engine = connections_postgresql.engine(parsed, busy_timeout_s, binary=binary)
+            self.engine = connections_postgresql.engine(
+                parsed,
+                busy_timeout_s,
+                binary=binary,
+                statement_timeout_s=statement_timeout_s,
+                connections=connections,
+            )
             self._turns = None
             # One snapshot for all statements of a reader, as on SQLite; and a reader that writes is a mistake.
             self._reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -78,6 +93,15 @@ class Database:
         """One snapshot for reading. Raises StorageError."""
         with self._named_errors(), self.engine.connect() as connection:
             yield connection.execution_options(**self._reading) if self._reading else connection
+
+    @contextlib.contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one statement that reads, or for some that need not see the same moment. Raises StorageError.
+
+        On PostgreSQL there is no transaction around it: a statement is one round trip, not three.
+        """
+        with self._named_errors(), self.engine.connect() as connection:
+            yield connection if self.sqlite else connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -29,6 +29,11 @@ _CROWDED: _Naming = (
     "has no connection left for us",
     "raise max_connections, or run fewer processes; nothing acknowledged was lost",
 )
+_FROZEN: _Naming = (
+    StorageError,
+    "does not answer: its server stands still, or its disk does",
+    _WAIT,
+)
 _REFUSED: _Naming = (
     StorageError,
     "does not let this user in",
@@ -85,13 +90,14 @@ _SQLSTATES: tuple[tuple[str, _Naming], ...] = (
     ),
     ("3D000", _MISSING),
     ("28", _REFUSED),
-    ("57014", (StorageBusy, "cancelled a statement", _WAIT)),
+    ("57014", (StorageBusy, "cancelled a statement, which took too long or was ended by somebody", _WAIT)),
     ("57", _AWAY),  # shut down, crashed, starting
     ("08", _AWAY),
 )
 
-# What libpq says before there is a session, in lower case.
+# What libpq says before there is a session, and we of one that is frozen, in lower case.
 _CONNECTING: tuple[tuple[tuple[str, ...], _Naming], ...] = (
+    (("no answer within",), _FROZEN),
     (("too many clients", "remaining connection slots", "too many connections"), _CROWDED),
     (("authentication failed", "no password supplied", "no pg_hba.conf entry", "role "), _REFUSED),
     (('database "',), _MISSING),

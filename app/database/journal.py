@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from app.database.engine import Database
 from app.database.locks import Lock, alone
-from app.database.tables import journal
+from app.database.tables import journal, position
 from consumers.errors import SourceError
 from consumers.source import Chunk, Position, SteadySource
 
@@ -48,6 +48,13 @@ def end(connection: Connection) -> int:
     """The position after the newest event; 0 for an empty journal."""
     newest = connection.scalar(select(func.max(journal.c.offset)))
     return 0 if newest is None else int(newest) + 1
+
+
+def unread(connection: Connection) -> int:
+    """How many events are in the journal that were not handled yet."""
+    handled = select(position.c.next).where(position.c.partition == PARTITION).scalar_subquery()
+    behind = journal.c.offset >= func.coalesce(handled, 0)
+    return connection.scalar(select(func.count()).select_from(journal).where(behind)) or 0
 
 
 def prune(connection: Connection, *, received_before: int, handled: int, limit: int = 5_000) -> int:
@@ -137,7 +144,7 @@ class JournalSource(SteadySource):
             .order_by(journal.c.offset)
             .limit(limit)
         )
-        with self._database.read() as connection:
+        with self._database.glance() as connection:
             rows = connection.execute(wanted).all()
             if not rows:
                 return None

@@ -45,7 +45,7 @@ class SqlOutbox:
 
     def due(self, now: int) -> Sequence[str]:
         """The destinations for which :meth:`claim` would find something. Reads only."""
-        with self._database.read() as connection:
+        with self._database.glance() as connection:
             return list(connection.scalars(statements.DUE, {"now": now}))
 
     def claim(
@@ -122,7 +122,8 @@ class SqlOutbox:
     def sync_destinations(self, configured: Mapping[str, str], now: int) -> None:
         """Bring the known destinations in line with the configuration, a kind under each name.
 
-        One that is new or comes back is enabled; one that said 410 stays disabled until somebody enables it.
+        One that is new or comes back is enabled, also if it had said 410 before it went; one that said 410 and is
+        still there stays disabled until it goes and comes back, or somebody enables it.
         """
         with self._database.write() as connection:
             known = {row.name: row for row in connection.execute(select(destination))}

@@ -16,6 +16,7 @@ from tests.e2e.command import Command
 START = datetime(2025, 1, 1, 9, tzinfo=UTC)
 OLD = "rules: [{id: fading, when: logins.change_28d <= -0.50, title: t}]\n"
 NEW = "rules: [{id: fading, when: logins.change_28d <= -0.20, title: t}]\n"
+SWEPT = ("--outcomes-from-silence", "60", "--sweep", "login-decline=-0.1..-0.5:3")
 
 
 @pytest.fixture
@@ -73,6 +74,40 @@ def test_rules_are_judged_by_a_file_of_outcomes(bellwether: Command, history: Pa
     assert "50.0% (9.5%–90.5%)" in table.out
 
 
+def test_an_event_of_the_future_is_rejected_and_the_end_of_the_data_stays(
+    bellwether: Command, history: Path, outcomes: Path, tmp_path: Path
+) -> None:
+    stray = json.loads(history.read_text().splitlines()[0]) | {
+        "id": "stray",
+        "occurred_at": "2099-01-01T00:00:00Z",
+    }
+    (tmp_path / "stray.jsonl").write_text(json.dumps(stray))
+    judged = bellwether("backtest", history, "stray.jsonl", "--outcomes", outcomes, "-o", "json")
+    assert (judged.code, judged.err) == (0, "1 event rejected: in_the_future\n")
+    told = json.loads(judged.out)
+    assert (told["until"], told["data_end"], told["rejected"]) == (
+        "2025-10-02",
+        "2025-12-31",
+        {"in_the_future": 1},
+    )
+    (tmp_path / "old.yaml").write_text(OLD)
+    changed = bellwether("rules", "diff", "old.yaml", "old.yaml", history, "stray.jsonl", "-o", "json")
+    assert changed.err == judged.err
+    assert (json.loads(changed.out)["days"], json.loads(changed.out)["rejected"]) == (
+        365,
+        {"in_the_future": 1},
+    )
+    frozen = bellwether("backtest", history, "--outcomes", outcomes, "-o", "json", now="2025-11-30T12:00:00Z")
+    assert json.loads(frozen.out)["data_end"] == "2025-11-30"
+
+
+def test_who_has_no_event_by_the_last_day_is_not_said_to_have_none(
+    bellwether: Command, history: Path, outcomes: Path
+) -> None:
+    ended = bellwether("backtest", history, "--outcomes", outcomes, "--until", "2025-03-01")
+    assert "1 accounts of the outcomes have no event up to 2025-03-01 and count nowhere" in ended.out
+
+
 def test_each_rule_is_a_line_of_csv(bellwether: Command, history: Path, outcomes: Path) -> None:
     ended = bellwether("backtest", history, "--outcomes", outcomes, "-o", "csv", "--from", "2025-02-01")
     assert ended.code == 0, ended.err
@@ -105,6 +140,12 @@ def test_a_sweep_is_a_table_and_a_picture(
     ]
 
 
+def test_the_table_is_there_though_the_picture_cannot_be_written(bellwether: Command, history: Path) -> None:
+    ended = bellwether("backtest", history, *SWEPT, "--svg", "/dev/full")
+    assert (ended.code, "-0.2 *" in ended.out) == (2, True)
+    assert ended.err == "bellwether: --svg /dev/full cannot be written: No space left on device\n"
+
+
 def test_churn_can_be_told_from_the_logins_themselves(bellwether: Command, history: Path) -> None:
     told = json.loads(bellwether("backtest", history, "--outcomes-from-silence", "60", "-o", "json").out)
     assert (told["churns"], told["data_end"]) == (1, "2025-11-02")
@@ -120,6 +161,8 @@ def test_churn_can_be_told_from_the_logins_themselves(bellwether: Command, histo
         (("--outcomes", "wrong.csv"), "wrong.csv:2: churned_on 'soon' is not a day"),
         (("--outcomes", "none.csv"), "none.csv"),
         (("--outcomes-from-silence", "60", "--svg", "x.svg"), "--svg draws a sweep"),
+        ((*SWEPT, "--svg", "none/x.svg"), "--svg none/x.svg: there is no folder"),
+        ((*SWEPT, "--svg", "."), "--svg . is a folder"),
         (
             ("--outcomes-from-silence", "60", "--sweep", "login-declin=-0.1..-0.2"),
             'did you mean "login-decline"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sqlite3
 from pathlib import Path
@@ -152,3 +153,41 @@ def test_the_doctor_says_how_good_the_data_is(upgraded: Command) -> None:
     assert answer["without"]["any activity"] == {"accounts": 2, "examples": ["acme", "globex"]}
     assert answer["metrics"]["account.owner"] == {"ok": 1, "unknown": 1}
     assert "settings" in upgraded("doctor").out
+
+
+def test_the_doctor_names_what_it_did_not_understand(upgraded: Command) -> None:
+    written(upgraded, "a.csv", "account_id,country\nacme,Germany\n")
+    assert upgraded("import", "a.csv").code == 0
+    event = {"id": "e", "type": "user.logn", "account_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
+    (upgraded.folder / "events.ndjson").write_text(json.dumps(event) + "\n")
+    upgraded("ingest", "events.ndjson")
+    shown = upgraded("doctor", "--data")
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert ["Germany", "1"] in rows
+    assert ["'user.logn'", "is", "no", "event", "type;", "did", "you", "mean", "'user.login'?", "1"] in rows
+    assert "dead-letters list --reason unknown_type" in shown.err
+
+
+def test_a_dry_run_of_two_files_says_what_both_would_change_in_turn(upgraded: Command) -> None:
+    written(upgraded, "a.csv", "account_id,owner\nacme,Kim\n")
+    written(upgraded, "b.csv", "account_id,owner\nacme,Lee\n")
+    tried = upgraded("import", "a.csv", "b.csv", "--dry-run", "-o", "json")
+    answer = json.loads(tried.out)
+    assert answer["files"][1]["changes"] == [
+        {"line": 2, "account_id": "acme", "field": "owner", "old": "Kim", "new": "Lee"}
+    ]
+    assert answer["unread"] == 0
+
+
+def test_an_export_into_a_file_by_the_shell_says_that_it_is_utf_8(upgraded: Command) -> None:
+    written(upgraded, "a.csv", "account_id,owner\nacme,Zoë\n")
+    assert upgraded("import", "a.csv").code == 0
+    for _ in range(2):  # the second time it is written behind what is there
+        with (
+            (upgraded.folder / "out.csv").open("ab") as file,
+            upgraded.start("export", "accounts", stdout=file) as process,
+        ):
+            assert process.wait(60) == 0
+        text = (upgraded.folder / "out.csv").read_bytes()
+        assert text.startswith(codecs.BOM_UTF8 + b"account_id,")
+        assert text.count(codecs.BOM_UTF8) == 1

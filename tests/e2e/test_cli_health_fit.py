@@ -82,7 +82,7 @@ def test_outcomes_from_a_file_tell_what_mrr_tells(bellwether: Command, history: 
         (("--cohort", "soon"), 2, "--cohort 'soon' is not a day"),
         (("--cohort", "2025-01-01"), 2, "the latest day is 2024-06-30"),
         (("--cohort", "2024-06-30"), 2, "30 days or more after the cohort"),
-        (("--outcomes", "none.csv"), 2, "none.csv: cannot be read"),
+        (("--outcomes", "none.csv"), 2, "none.csv cannot be read"),
         (("--outcomes", "empty.csv"), 1, "400 were kept and 0 lost by 2024-06-30"),
         (("--rules", "partly.yaml"), 2, "must name all four first"),
     ],
@@ -98,6 +98,21 @@ def test_a_no_says_why_in_two_lines(
     assert (ended.code, ended.out) == (code, "")
     assert told in ended.err
     assert len(ended.err.splitlines()) <= 2
+
+
+def test_an_event_of_the_future_is_rejected_and_the_days_stay(
+    bellwether: Command, history: Path, tmp_path: Path
+) -> None:
+    stray = json.loads(history.read_text().splitlines()[0]) | {
+        "id": "stray",
+        "occurred_at": "2099-01-01T00:00:00Z",
+    }
+    (tmp_path / "stray.jsonl").write_text(json.dumps(stray))
+    ended = bellwether("health", "fit", history, "stray.jsonl", "-o", "json")
+    assert ended.err == "1 event rejected: in_the_future\n"
+    told = json.loads(ended.out)
+    assert told["rejected"] == {"in_the_future": 1}
+    assert (told["judged_on"]["day"], told["judged_on"]["until"]) == ("2024-06-30", "2025-06-30")
 
 
 def test_without_an_mrr_outcomes_are_asked_for(bellwether: Command, history: Path, tmp_path: Path) -> None:

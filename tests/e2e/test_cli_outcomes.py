@@ -40,7 +40,7 @@ def test_the_months_the_segments_and_what_was_left_out(command: Command) -> None
     assert october.split()[2:9] == ["2", "2000.00", "0.00", "0.00", "500.00", "75.0%", "75.0%"]
     assert "(not told)" in done.out
     assert "against series_a: NRR warning" in done.out
-    assert done.err == "left out: MRR in EUR, of 1 account\n"
+    assert done.err == "left out: 1 account with MRR in EUR\n"
 
 
 def test_one_part_as_csv_and_all_as_json(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -59,6 +60,23 @@ def test_the_queue_as_a_table_as_json_and_as_csv(command: Command) -> None:
     table = command("interventions", "-o", "csv").out.splitlines()
     assert table[0].startswith("account_id,name,owner,")
     assert table[1].startswith("globex,'=Globex,noor,")
+    wrong = command("interventions", "-o", "csv", "--limit", "1")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err == "bellwether: query.limit: a CSV has all of it; leave this out\n"
+
+
+def test_a_csv_begins_with_a_byte_order_mark_in_a_file_only(command: Command) -> None:
+    for line in (("interventions",), ("portfolio", "health"), ("retention",)):
+        whole = command(*line, "-o", "csv").out
+        assert not whole.startswith("\ufeff")
+        with (
+            (command.folder / "out.csv").open("wb") as file,
+            command.start(*line, "-o", "csv", stdout=file) as process,
+        ):
+            assert process.wait(60) == 0
+        text = (command.folder / "out.csv").read_bytes()
+        assert text.startswith(codecs.BOM_UTF8)
+        assert text.decode("utf-8-sig").splitlines() == whole.splitlines()
 
 
 def test_an_intervention_is_closed_with_its_outcome_and_counted(command: Command) -> None:
@@ -72,6 +90,13 @@ def test_an_intervention_is_closed_with_its_outcome_and_counted(command: Command
     assert {(each["outcome"], each["outcome_by"], each["outcome_note"]) for each in alerts} == {
         ("saved", "noor", "they calmed down")
     }
+    again = command("interventions", "resolve", "globex", "--outcome", "no_action", "--by", "noor")
+    assert again.out.startswith("globex: no alert fires; al_")
+    assert again.out.endswith(", which was closed before, has the outcome no_action now\n")
+    assert command("interventions", "resolve", "globex", "--outcome", "saved").code == 0
+    none = command("interventions", "resolve", "initech", "--outcome", "saved")
+    assert (none.code, none.out) == (2, "")
+    assert none.err.startswith("bellwether: no alert of 'initech' fires, and none was closed before")
     done = command("alerts", "outcomes")
     (line,) = [line.split() for line in done.out.splitlines() if line.split()[:1] == ["sentiment-red"]]
     assert line == ["sentiment-red", "1", "1", "0", "0", "0", "0", "100%"]

@@ -25,10 +25,10 @@ LINES = {
     "health_fit": (("health", "fit", "history.jsonl"), 1),  # nobody is known to pay
     "keys": (("keys", "create", "one", "--scope", "read"), 0),
     "operations": (("db", "check"), 0),
-    "outcomes": (("retention",), 0),
     "portfolio": (("interventions",), 0),
     "positions": (("positions", "list"), 0),
     "rebuild": (("db", "rebuild", "--from", "history.jsonl"), 0),
+    "retention": (("retention",), 0),
     "rules": (("rules", "check"), 0),
     "sources": (("sources", "list"), 0),
     "topics": (("topics", "create"), 2),

@@ -15,16 +15,18 @@ import pytest
 import structlog
 from standardwebhooks import Webhook
 
-from alerts.delivery import SECOND_US, DeliveryStatus, DestinationStatus, Outcome, address
+from alerts.delivery import SECOND_US, Delivery, DeliveryStatus, DestinationStatus, Outcome, address
 from alerts.retry import WAITS_S
 from alerts.webhook import WebhookChannel
 from app.database.engine import Database
 from app.database.outbox import SqlOutbox
 from app.database.tables import metadata
-from app.notifier import Notifier, real_clock
-from app.outbound import HttpSender
+from app.notifier import AT_ONCE, SAFE_PART, Notifier, real_clock
+from app.notifier import LEASE_US as LEASE_IN_USE_US
+from app.outbound import DEADLINE_S, HttpSender
 from consumers.errors import StorageBusy
 from tests.e2e.notifier_desk import SECRET, T0, Desk, chat, crm, in_turn, running, status, told
+from tests.e2e.running import until
 from tests.e2e.webhook_receiver import Exchange, listening
 
 LEASE_US = 60 * SECOND_US
@@ -318,6 +320,122 @@ def test_a_database_that_is_away_for_a_moment_stops_nothing_for_good(desk: Desk)
         with running(notifier) as loop:
             loop.doorbell.set()
             receiver.wait_for(1)
+
+
+class RefusesNow:
+    """An outbox whose database refuses what ``refused`` names."""
+
+    def __init__(self, outbox: SqlOutbox) -> None:
+        self._outbox = outbox
+        self.refused = ""
+        self.tried = threading.Semaphore(0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self.refused:
+            return getattr(self._outbox, name)
+        self.tried.release()
+        raise StorageBusy("the database is locked by another process")
+
+
+def test_answers_that_come_while_the_database_is_away_are_written_down_when_it_is_back(desk: Desk) -> None:
+    outbox = RefusesNow(desk.outbox)
+
+    def answer(exchange: Exchange) -> None:
+        if b"al_0" not in exchange.request.body:  # its answer makes the others go out all at once
+            outbox.refused = "settle"
+        exchange.answer()
+
+    with listening(answer) as receiver:
+        for number in range(1 + AT_ONCE):
+            desk.put(f"al_{number}", 1)
+        with running(desk.notifier(crm(receiver), outbox=outbox, poll_s=0.02)) as loop:
+            receiver.wait_for(1 + AT_ONCE)
+            for _ in range(2):
+                assert outbox.tried.acquire(timeout=10)
+            outbox.refused = ""
+            until(lambda: {row.status for row in desk.rows()} == {DeliveryStatus.SENT}, "all are settled")
+            loop.doorbell.set()
+        assert len(receiver.requests) == 1 + AT_ONCE
+
+
+def test_what_is_out_is_heard_also_if_nothing_can_be_claimed_meanwhile(desk: Desk) -> None:
+    outbox, let_go = RefusesNow(desk.outbox), threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        if b"al_1" in exchange.request.body:
+            outbox.refused = "claim"
+        if b"al_2" in exchange.request.body:
+            let_go.wait(10)
+        exchange.answer()
+
+    with listening(answer) as receiver:
+        for number in range(3):
+            desk.put(f"al_{number}", 1)
+        with running(desk.notifier(crm(receiver), outbox=outbox, poll_s=0.02)):
+            receiver.wait_for(3)
+            desk.put("al_3", 1)
+            assert outbox.tried.acquire(timeout=10)
+            let_go.set()
+            until(lambda: len([row for row in desk.rows() if row.settled_at]) == 3, "what was out is settled")
+            outbox.refused = ""
+            receiver.wait_for(4)
+        assert len(receiver.requests) == 4
+
+
+def test_answers_are_given_up_when_their_leases_are_over(desk: Desk) -> None:
+    outbox, ahead = RefusesNow(desk.outbox), [0]
+    outbox.refused = "settle"
+    with listening() as receiver:
+        desk.put("al_1", 1)
+        notifier = desk.notifier(crm(receiver), outbox=outbox, clock=lambda: T0 + ahead[0], poll_s=0.02)
+        with running(notifier):
+            assert outbox.tried.acquire(timeout=10)
+            ahead[0] = LEASE_US  # from here on it may be in other hands
+            receiver.wait_for(2)
+            outbox.refused = ""
+            until(lambda: desk.only().status is DeliveryStatus.SENT, "the second is settled")
+        assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+
+
+class StandsStill:
+    """An outbox whose process is stopped just when it has claimed something, for ``for_us``, once."""
+
+    def __init__(self, outbox: SqlOutbox, for_us: int) -> None:
+        self._outbox = outbox
+        self._for_us = for_us
+        self.ahead = 0
+        self.claimed = 0
+
+    def claim(self, *arguments: Any) -> Sequence[Delivery]:
+        found = self._outbox.claim(*arguments)
+        self.ahead = max(self.ahead, self._for_us)
+        self.claimed += len(found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+
+def test_what_must_be_left_of_a_lease_is_as_long_as_the_longest_attempt() -> None:
+    assert LEASE_IN_USE_US // SAFE_PART >= DEADLINE_S * SECOND_US
+
+
+@pytest.mark.parametrize("for_us", [LEASE_US * 3 // 4 + 1, LEASE_US, 10 * LEASE_US])
+def test_a_notifier_that_stood_still_does_not_send_what_others_may_have_sent_since(
+    desk: Desk, for_us: int
+) -> None:
+    outbox = StandsStill(desk.outbox, for_us)
+    with listening() as receiver, structlog.testing.capture_logs() as lines:
+        desk.put("al_1", 1)
+        notifier = desk.notifier(crm(receiver), outbox=outbox, clock=lambda: T0 + outbox.ahead, poll_s=0.02)
+        with running(notifier):
+            until(lambda: "delivery_unsent" in [line["event"] for line in lines], "it is dropped")
+            if for_us < LEASE_US:  # nobody may claim it yet
+                assert (outbox.claimed, receiver.requests) == (1, [])
+                outbox.ahead = LEASE_US
+            receiver.wait_for(1)
+            until(lambda: desk.only().status is DeliveryStatus.SENT, "it is sent")
+        assert len(receiver.requests) == 1
 
 
 def test_a_stop_waits_for_the_answer_that_is_still_out(desk: Desk) -> None:

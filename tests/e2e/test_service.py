@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ from tests.e2e.stories import (
     ndjson,
     telling,
 )
-from tests.e2e.webhook_receiver import Received, listening
+from tests.e2e.webhook_receiver import Exchange, Received, listening
 
 SOON_S = 5.0  # a second is the promise; shared machines stall
 
@@ -75,6 +79,42 @@ def test_an_event_becomes_an_alert_and_a_signed_message_within_a_second_and_so_d
             assert service.end() == 0
         assert len(receiver.requests) == 2
         assert service.lines[-1]["event"] == "stopped"
+
+
+def test_an_orderly_end_waits_eight_seconds_for_an_answer_that_is_out(tmp_path: Path) -> None:
+    """The others are over long before; all have the same ten seconds."""
+    let_go = threading.Event()
+
+    def slowly(exchange: Exchange) -> None:
+        let_go.wait(20)
+        exchange.answer()
+
+    with listening(slowly) as receiver:
+        command = prepared(tmp_path, now=iso(NOON), **telling(tmp_path, receiver.url, ONE_RULE))
+        with serving(command) as service:
+            settle_champion(service, "acme")
+            service.send(champion_leaves("acme", NOON))
+            receiver.wait_for(1, SOON_S)
+            threading.Timer(6.5, let_go.set).start()
+            assert service.end() == 0
+        assert rows(command, "SELECT status FROM delivery") == [("sent",)]
+
+
+def test_what_cannot_be_interrupted_is_cut_off_after_ten_seconds(tmp_path: Path) -> None:
+    database = tmp_path / "bellwether.db"
+    command = prepared(tmp_path, now=iso(NOON), database_url=f"sqlite:///{database}?timeout=60")
+    with (
+        contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other,
+        serving(command) as service,
+        ThreadPoolExecutor(1) as client,
+    ):
+        other.execute("BEGIN IMMEDIATE")  # for longer than anybody waits
+        request = client.submit(service.send, champion_arrives("acme", NOON))
+        until(request.running, "it is on its way")
+        time.sleep(0.5)
+        assert service.end(timeout_s=12.0) == 1
+        assert request.exception(10) is not None  # it was not told that anything is safe
+        assert service.lines[-1]["event"].startswith("ended in the middle of its work")
 
 
 def test_an_account_that_went_quiet_is_found_by_the_days_close_alone(tmp_path: Path) -> None:
