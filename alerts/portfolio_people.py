@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.arrays import IntArray
-from alerts.columns import Cells, Records, aligned
+from alerts.columns import Cells, aligned
+from alerts.portfolio_moments import Happened, Moments
 from consumers.moments import CONTACT, SPONSOR
 from consumers.windows import NEVER
 
@@ -31,31 +32,28 @@ def last_seen(cells: Cells, today: int) -> LastSeen:
 
 
 def sponsor_day(
-    moments: Records, cells: Cells, last_days: NDArray[np.int32], first_logins: IntArray
+    moments: Moments, cells: Cells, last_days: NDArray[np.int32], first_heard: IntArray
 ) -> IntArray:
     """The newest day over an account's sponsors (:meth:`alerts.portfolio.Portfolio.sponsor_day`)."""
-    chosen, owner, place = _people(moments, cells, SPONSOR)
-    unseen = np.maximum(moments.array["day"][chosen], first_logins[owner])
-    seen = np.flatnonzero(place >= 0)
-    seen = seen[last_days[place[seen]] != NEVER]
-    unseen[seen] = last_days[place[seen]]
-    return moments.newest(chosen, unseen)
+    sponsors = moments.of(SPONSOR)
+    seen = sponsors.newest(_last_days(sponsors, cells, last_days))
+    unseen = sponsors.newest(np.maximum(sponsors.days, first_heard[sponsors.owners]))
+    return np.where(seen == NEVER, unseen, seen)
 
 
 def contacts_active(
-    moments: Records, cells: Cells, last_days: NDArray[np.int32], first: int, last: int
+    moments: Moments, cells: Cells, last_days: NDArray[np.int32], first: int, last: int
 ) -> IntArray:
     """Distinct contacts whose user's last activity day is in [first..last]."""
-    chosen, _, place = _people(moments, cells, CONTACT)
-    chosen, place = chosen[place >= 0], place[place >= 0]
-    days = last_days[place]
-    return moments.total(chosen[(days >= first) & (days <= last)])
+    contacts = moments.of(CONTACT)
+    days = _last_days(contacts, cells, last_days)
+    return contacts.per_account((days >= first) & (days <= last))
 
 
-def _people(moments: Records, cells: Cells, kind: int) -> tuple[NDArray[np.intp], NDArray[np.intp], IntArray]:
-    """The moments of people: their places, their accounts, and the places of their users' cells, -1 without one."""
-    chosen = np.flatnonzero(moments.array["kind"] == kind)
-    owner = moments.owner(chosen)
-    slot = moments.array["value"][chosen]
-    known = (slot >= 0) & (slot < cells.sizes[owner])
-    return chosen, owner, np.where(known, cells.starts[owner] + slot, -1)
+def _last_days(people: Happened, cells: Cells, last_days: NDArray[np.int32]) -> IntArray:
+    """The last activity day of each person's user, whose slot is the value; NEVER of those never seen."""
+    slots, owners = people.values, people.owners
+    known = np.flatnonzero((slots >= 0) & (slots < cells.sizes[owners]))
+    found = np.full(len(slots), NEVER, dtype=np.int64)
+    found[known] = last_days[cells.starts[owners[known]] + slots[known]]
+    return found

@@ -1,4 +1,9 @@
-"""Who the champions of an account are, who left, and when that last changed (METRICS section 2.7)."""
+"""Who the champions of an account are, who left, and when that last changed (METRICS section 2.7).
+
+A provider that tells all contacts every night says nothing new: only where what is told of a contact changes does he
+get or lose the role by it. Nobody is named while his user is deactivated; he is when the user is active again, unless
+the role was taken away by then.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +27,8 @@ class _Person:
     user_id: str = ""
     name: str = ""
     champion: bool = False
-    active: bool = True
     departed: bool = False  # was a champion, and left, changed role, was deactivated or lost the role
-    deactivated_as_champion: bool = False
+    suspended: bool = False  # a champion again as soon as his user is active again
 
 
 @dataclass(slots=True)
@@ -32,6 +36,8 @@ class Champions:
     """Folds contact, champion and user facts, given in the order they happened."""
 
     people: list[_Person] = field(default_factory=list)
+    # By contact id, as last told: whether active, and whether with the role; None: his roles were never told.
+    told: dict[str, tuple[bool, bool | None]] = field(default_factory=dict)
     deactivated: set[str] = field(default_factory=set)
     change_day: int = NEVER
     ever: bool = False
@@ -75,16 +81,26 @@ class Champions:
         return {"people": people, "effective_at": self.effective_at or None}
 
     def _contact(self, data: dict[str, Any], day: int) -> None:
-        person = self._find(data.get("contact_id", ""), data.get("user_id", ""))
+        contact_id = data.get("contact_id", "")
+        person = self._find(contact_id, data.get("user_id", ""))
         person.name = data.get("name", person.name)
-        person.active = data.get("active", person.active)
-        roles = data.get("roles")
-        if roles is not None and "champion" not in roles and person.champion:
-            self._depart(person, day)
-        if not person.active and person.champion:
-            self._depart(person, day)
-        if person.active and roles is not None and "champion" in roles:
+        active, champion = self.told.get(contact_id, (True, None))
+        before = active and champion
+        active = data.get("active", active)
+        if "roles" in data:
+            champion = "champion" in data["roles"]
+        self.told[contact_id] = active, champion
+        after = active and champion
+        if after is before:
+            return
+        if after and person.user_id in self.deactivated:
+            person.suspended = True
+        elif after:
             self._name(person)
+        elif after is False:
+            person.suspended = False
+            if person.champion:
+                self._depart(person, day)
 
     def _changed(self, subject: str, data: dict[str, Any], day: int) -> None:
         successor = data.get("user_id", "") or ""
@@ -120,8 +136,8 @@ class Champions:
                 continue
             if deactivated and person.champion:
                 self._depart(person, day)
-                person.deactivated_as_champion = True
-            elif not deactivated and person.deactivated_as_champion:
+                person.suspended = True
+            elif not deactivated and person.suspended:
                 self._name(person)  # back at his desk: the role was never taken away
 
     def _depart(self, person: _Person, day: int) -> None:
@@ -133,7 +149,7 @@ class Champions:
     def _name(self, person: _Person) -> None:
         person.champion = True
         person.departed = False
-        person.deactivated_as_champion = False
+        person.suspended = False
         self.ever = True
 
     def _find(self, contact_id: str, user_id: str) -> _Person:
@@ -143,6 +159,7 @@ class Champions:
         if by_contact is not None and by_user is not None and by_contact is not by_user:
             by_contact.champion |= by_user.champion
             by_contact.departed |= by_user.departed
+            by_contact.suspended |= by_user.suspended
             self.people.remove(by_user)
             by_contact.user_id = user_id
             return by_contact

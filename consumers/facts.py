@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -170,15 +171,16 @@ PASSING = frozenset(
     }
 )
 _PER_FIELD = frozenset({"account.updated", "user.updated"})
-_NEWEST = frozenset({"integration.synced", "touchpoint.logged"})  # the newest is state
+_SYNC = "integration.synced"
+_NEWEST = frozenset({_SYNC, "touchpoint.logged"})  # the newest is state
 # When a champion left, and what segment an account was in when, is history, not state.
 HISTORY = frozenset({"deactivated", "size", "channel", "tier", "use_case", "lifecycle"})
 
 
 def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
     """The union of two sets of facts, in order; of superseded fields of ``*.updated`` only the newest is kept, but for
-    those whose history counts; of syncs the newest of each integration, of what passes only the kept days before the
-    newest fact, and the newest touchpoint.
+    those whose history counts; of syncs the first and the newest of each integration, of what passes only the kept days
+    before the newest fact, and the newest touchpoint.
     """
     by_key = {place(fact): fact for fact in known}
     for fact in new:
@@ -187,7 +189,10 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
     kept: list[Fact] = []
     seen: set[tuple[str, str, str]] = set()
     oldest = max((at for at, *_ in by_key), default=0) - KEPT_DAYS * DAY_US
-    for key in sorted(by_key, reverse=True):
+    order = sorted(by_key, reverse=True)
+    # The last to be entered stays: an integration's first sync, which says since when it is there.
+    first_syncs = {by_key[key].data["integration"]: key for key in order if by_key[key].kind == _SYNC}
+    for key in order:
         fact = by_key[key]
         if fact.kind in _PER_FIELD:
             fresh = {
@@ -203,7 +208,8 @@ def merge_facts(known: Sequence[Fact], new: Iterable[Fact]) -> list[Fact]:
                 fact = msgspec.structs.replace(fact, data=fresh)
         elif fact.kind in _NEWEST:
             subject = (fact.kind, "", fact.data.get("integration", ""))
-            if subject in seen and (fact.kind not in PASSING or fact.at <= oldest):
+            kept_too = fact.at > oldest if fact.kind in PASSING else first_syncs[subject[2]] == key
+            if subject in seen and not kept_too:
                 continue
             seen.add(subject)
         elif fact.kind in PASSING and fact.at <= oldest:
@@ -252,9 +258,10 @@ class Story:
             case "seats.changed":
                 self._seats.change(fact, day)
             case "subscription.changed":
-                self._subscriptions.setdefault(fact.data.get("subscription_id", "default"), {}).update(
-                    fact.data
-                )
+                name = fact.data.get("subscription_id", "default")
+                subscription = self._subscriptions.setdefault(name, {})
+                subscription.update(fact.data)
+                self._seats.end(name, _ended(subscription), day)
                 _money(profile, self._subscriptions)
             case "qbr.scheduled":
                 self._moments.book(fact.data["qbr_id"], calendar.parse_day(fact.data["scheduled_for"]))
@@ -304,7 +311,7 @@ class Story:
         """Names of champions, QBRs and subscriptions, for evidence."""
         return {
             "champions": self._champions.describe(),
-            "seats": dict(self._seats.held),
+            "seats": self._seats.in_effect(),
             **self._moments.describe(),
         }
 
@@ -346,27 +353,52 @@ def _settle_fields(
 
 @dataclass(slots=True)
 class _Seats:
-    """Seats over subscriptions, as a series: the total, when first bought, when last risen."""
+    """Seats over the subscriptions that have not ended: the total, when first bought, and the total as days closed."""
 
     held: dict[str, int] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
     total: int = 0
     first_day: int = NEVER
-    increase_day: int = NEVER
+    closes: list[tuple[int, int]] = field(default_factory=list)  # (day, total from its close on)
 
     def change(self, fact: Fact, day: int) -> None:
-        first = not self.held
         self.held[fact.data.get("subscription_id", "default")] = fact.data["purchased"]
-        total = sum(self.held.values())
-        if total > 0 and self.first_day == NEVER:
+        self._count(day)
+
+    def end(self, subscription_id: str, ended: bool, day: int) -> None:
+        """A subscription has ended, or is in effect (again)."""
+        (self.ended.add if ended else self.ended.discard)(subscription_id)
+        if self.held:
+            self._count(day)
+
+    def in_effect(self) -> dict[str, int]:
+        return {name: seats for name, seats in self.held.items() if name not in self.ended}
+
+    @property
+    def increase_day(self) -> int:
+        """The newest day that closed with more seats than the one before it; moved within a day they are as many."""
+        rises = [day for (_, before), (day, after) in pairwise(self.closes) if after > before]
+        return max(rises, default=NEVER)
+
+    def _count(self, day: int) -> None:
+        self.total = sum(self.in_effect().values())
+        if self.total > 0 and self.first_day == NEVER:
             self.first_day = day
-        if total > self.total and not first:
-            self.increase_day = day
-        self.total = total
+        # Where clocks go back over midnight, a later instant may lie on an earlier day.
+        while self.closes and self.closes[-1][0] >= day:
+            self.closes.pop()
+        if not self.closes or self.closes[-1][1] != self.total:
+            self.closes.append((day, self.total))
+
+
+def _ended(subscription: dict[str, Any]) -> bool:
+    return "mrr" in subscription and cents(subscription["mrr"]) == 0
 
 
 def _money(profile: Profile, subscriptions: dict[str, dict[str, Any]]) -> None:
-    currency = _currency(subscriptions)
-    told = [sub for sub in subscriptions.values() if "mrr" in sub and sub.get("currency", "") == currency]
+    """The sum of what was told in the reporting currency, or in none."""
+    counted = {_currency(subscriptions), ""}
+    told = [sub for sub in subscriptions.values() if "mrr" in sub and sub.get("currency", "") in counted]
     total = sum((cents(sub["mrr"]) for sub in told), 0)
     if told:
         profile.churned = int(total == 0 and (profile.mrr_cents > 0 or bool(profile.churned)))
@@ -374,8 +406,12 @@ def _money(profile: Profile, subscriptions: dict[str, dict[str, Any]]) -> None:
 
 
 def _currency(subscriptions: dict[str, dict[str, Any]]) -> str:
-    """The reporting currency of an account: that of its largest subscription; others are left out."""
-    told = [(cents(sub["mrr"]), sub.get("currency", "")) for sub in subscriptions.values() if "mrr" in sub]
+    """The reporting currency of an account: that of the largest subscription told with one; others are left out."""
+    told = [
+        (cents(sub["mrr"]), sub["currency"])
+        for sub in subscriptions.values()
+        if "mrr" in sub and sub.get("currency")
+    ]
     return max(told)[1] if told else ""
 
 
@@ -387,9 +423,7 @@ def cents(amount: str | int | float | Decimal) -> int:
 def _renewal_day(fields: dict[str, Any], subscriptions: dict[str, dict[str, Any]], calendar: Calendar) -> int:
     """The earliest renewal among subscriptions in effect; without one, the account's own date."""
     dates = [
-        sub["renewal_date"]
-        for sub in subscriptions.values()
-        if "renewal_date" in sub and ("mrr" not in sub or cents(sub["mrr"]) > 0)
+        sub["renewal_date"] for sub in subscriptions.values() if "renewal_date" in sub and not _ended(sub)
     ]
     if not dates and "renewal_date" in fields:
         dates = [fields["renewal_date"]]

@@ -19,7 +19,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from consumers.days import DAY_US, LATEST, Calendar, micros
-from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch, identity
+from consumers.decode import MAX_AHEAD_US, decode_batch, hash_batch, identities
 from consumers.events import ACTIVITY, FAMILY, Event, FeatureUsed, SessionEnded, UserLogin
 from consumers.facts import Fact
 from consumers.fold import Delta, fact_of, whole_milliseconds
@@ -30,7 +30,7 @@ _BLOCK = 4096  # bodies compressed together: a tie costs the unpacking of one bl
 _TYPES = tuple(FAMILY)
 _NUMBER = {kind: number for number, kind in enumerate(_TYPES)}
 _IS_ACTIVITY = np.array([kind in ACTIVITY for kind in _TYPES])
-_LOGIN = _NUMBER[UserLogin]
+_LOGIN, _FEATURE, _SESSION_END = _NUMBER[UserLogin], _NUMBER[FeatureUsed], _NUMBER[SessionEnded]
 _FOR_EVER = micros(LATEST) - MAX_AHEAD_US
 _USE = np.dtype([("day", "<i4"), ("user", "<i4"), ("feature", "<i4")])
 _SESSION = np.dtype([("day", "<i4"), ("account", "<i4"), ("milliseconds", "<i8")])
@@ -132,6 +132,33 @@ def read_history(
     return columns.history()
 
 
+class _Accounts(dict[str, "_Users"]):
+    """Accounts by id, in order of appearance, and the users of all of them by number."""
+
+    def __init__(self) -> None:
+        self.users: list[str] = []
+        self.account_of: array[int] = array("i")
+
+    def __missing__(self, account_id: str) -> _Users:
+        users = self[account_id] = _Users(len(self), self)
+        return users
+
+
+class _Users(dict[str, int]):
+    """The numbers of an account's users by id; one that is asked for first has the next."""
+
+    __slots__ = ("_all", "account")
+
+    def __init__(self, account: int, everybody: _Accounts) -> None:
+        self.account, self._all = account, everybody
+
+    def __missing__(self, user_id: str) -> int:
+        user = self[user_id] = len(self._all.users)
+        self._all.users.append(user_id)
+        self._all.account_of.append(self.account)
+        return user
+
+
 @dataclass(slots=True)
 class _Columns:
     """One number per event and column, in order of arrival; users and accounts as numbers in order of appearance."""
@@ -145,9 +172,7 @@ class _Columns:
     kinds: array[int] = field(default_factory=lambda: array("b"))
     subjects: array[int] = field(default_factory=lambda: array("i"))  # a user, or for a fact its account
     facts: dict[int, Fact] = field(default_factory=dict)
-    accounts: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)  # each with its users
-    users: list[str] = field(default_factory=list)
-    account_of: array[int] = field(default_factory=lambda: array("i"))
+    accounts: _Accounts = field(default_factory=_Accounts)
     uses: array[int] = field(
         default_factory=lambda: array("i")
     )  # which events were uses, and of which feature
@@ -167,11 +192,12 @@ class _Columns:
             events, kept = self._outsiders(events, kept)
         self.blocks.append((len(self.ids), _compress(msgspec.msgpack.encode(kept))))
         instants = _instants(events)
-        self.ids.extend(map(identity, events))
+        self.ids.extend(identities(events))
         self.instants.frombytes(instants.tobytes())
         self.days.frombytes(self._days(events, instants).astype(np.int32).tobytes())
-        self.kinds.extend([_NUMBER[type(event)] for event in events])
-        self._take(events)
+        kinds = np.array([_NUMBER[type(event)] for event in events], dtype=np.int8)
+        self.kinds.frombytes(kinds.tobytes())
+        self._take(events, kinds)
 
     def _days(self, events: Sequence[Event], instants: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.calendar.zone == "UTC":  # there a day is always as long
@@ -198,12 +224,12 @@ class _Columns:
             if stands[index]:
                 facts.setdefault(int(days[index]), []).append((int(subjects[index]), fact))
         self.totals.accepted = int(np.count_nonzero(stands))
-        account_of = np.frombuffer(self.account_of, dtype=np.int32)
+        account_of = np.frombuffer(self.accounts.account_of, dtype=np.int32)
         return History(
             totals=self.totals,
             accounts=list(self.accounts),
             first_days=first_days,
-            users=self.users,
+            users=self.accounts.users,
             account_of=account_of,
             activity=activity,
             counts=counts,
@@ -256,34 +282,26 @@ class _Columns:
         self.totals.internal += len(events) - len(kept)
         return [event for event, _ in kept], [body for _, body in kept]
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _take(self, events: Sequence[Any], kinds: NDArray[np.int8]) -> None:
         """The user of each event, or of a fact its account; what more it says is put aside."""
-        accounts, uses, features = self.accounts, self.uses, self.features
-        subjects: list[int] = []
-        for index, event in enumerate(events, len(self.subjects)):
-            account = accounts.get(event.account_id)
-            if account is None:
-                account = accounts[event.account_id] = len(accounts), {}
-            if type(event) is not UserLogin:
-                if isinstance(event, FeatureUsed):
-                    name = event.data.feature
-                    uses.append(index)
-                    uses.append(features.setdefault(name, len(features)))
-                elif isinstance(event, SessionEnded):
-                    self.sessions.extend((index, whole_milliseconds(event.data.duration_s)))
-                else:
-                    self.facts[index] = fact_of(event)
-                    subjects.append(account[0])
-                    continue
-            user = account[1].get(event.user_id)
-            subjects.append(self._new_user(account, event.user_id) if user is None else user)
-        self.subjects.extend(subjects)
-
-    def _new_user(self, account: tuple[int, dict[str, int]], user_id: str) -> int:
-        user = account[1][user_id] = len(self.users)
-        self.users.append(user_id)
-        self.account_of.append(account[0])
-        return user
+        first, accounts, features = len(self.subjects), self.accounts, self.features
+        owners = [accounts[event.account_id] for event in events]
+        active = _IS_ACTIVITY[kinds]
+        self.subjects.extend(
+            [
+                users[event.user_id] if moves else users.account
+                for users, event, moves in zip(owners, events, active.tolist(), strict=True)
+            ]
+        )
+        at = np.flatnonzero(kinds == _FEATURE)
+        names = [events[index].data.feature for index in at.tolist()]
+        used = [features.setdefault(name, len(features)) for name in names]
+        self.uses.frombytes(np.array([at + first, used], dtype=np.int32).T.tobytes())
+        at = np.flatnonzero(kinds == _SESSION_END)
+        spent = [whole_milliseconds(events[index].data.duration_s) for index in at.tolist()]
+        self.sessions.frombytes(np.array([at + first, spent], dtype=np.int64).T.tobytes())
+        for index in np.flatnonzero(~active).tolist():
+            self.facts[first + index] = fact_of(events[index])
 
     def _stands(self) -> NDArray[np.bool_]:
         """Which events stand: of the copies of each the earliest, and of those the one with the smallest bytes."""

@@ -11,8 +11,8 @@ Readings, where the definitions are silent:
 - Whoever leaves (``active`` false) or loses a role has it no longer; the day on which he has it from begins again when
   both are back. Contacts with one user id are one person.
 - An integration that syncs is connected, whatever was said before. Lost is what was disconnected and did not come back;
-  each integration that is connected for the first time, on the day of a loss or later, replaces the newest such loss
-  of another one.
+  each integration that is connected for the first time, or first heard of by a sync, on the day of a loss or later,
+  replaces the newest such loss of another one.
 """
 
 from __future__ import annotations
@@ -112,10 +112,9 @@ class _Integrations:
             self.gone.setdefault(name, day)
             return
         self.gone.pop(name, None)
+        self.first_connected.setdefault(name, day)
         if kind == "integration.synced":
             self.synced[name] = max(day, self.synced.get(name, day))
-        else:
-            self.first_connected.setdefault(name, day)
 
     def syncs(self) -> list[int]:
         return [day for name, day in self.synced.items() if name not in self.gone]

@@ -2,7 +2,8 @@
 
 All windows are trends: complete days only, so that half of today never looks like a decline. The counts are
 of logins; the family of events that must flow is ``logins``, the history that must be long enough is that of
-any activity.
+any activity. Never fed is not absent: a window that begins before logins were first received by anybody is
+``insufficient_history`` too.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ def change_28d(portfolio: Portfolio, floor: int | None) -> Values:
     """Change in logins per user, the last 28 days against the 28 before (METRICS 2.1).
 
     ``current / previous - 1``, with current over [D-27..D] and previous over [D-55..D-28]. The user base is
-    the same for both windows, so it cancels out. ``insufficient_history`` when the first activity is later
-    than D-55; ``low_volume`` when previous is under the floor, and always when it is 0. No logins after some
-    is -1.
+    the same for both windows, so it cancels out. ``insufficient_history`` when the account's first activity is
+    later than D-55, or the first login received by anybody; ``low_volume`` when previous is under the floor,
+    and always when it is 0. No logins after some is -1.
     """
     current, previous = _current(portfolio), _previous(portfolio)
     return Values(
@@ -38,7 +39,8 @@ def change_28d(portfolio: Portfolio, floor: int | None) -> Values:
 def current_28d(portfolio: Portfolio, floor: int | None) -> Values:
     """Logins in the last 28 days, [D-27..D] (METRICS 2.1).
 
-    ``insufficient_history`` when the first activity is later than D-27: the window must have been seen whole.
+    ``insufficient_history`` when the account's first activity, or the first login received by anybody, is later
+    than D-27: the window must have been seen whole.
     """
     return whole(_current(portfolio), _status(portfolio, 27), windows={"current": _window(portfolio, 27, 0)})
 
@@ -46,7 +48,7 @@ def current_28d(portfolio: Portfolio, floor: int | None) -> Values:
 def previous_28d(portfolio: Portfolio, floor: int | None) -> Values:
     """Logins in the 28 days before the last 28, [D-55..D-28] (METRICS 2.1).
 
-    ``insufficient_history`` when the first activity is later than D-55.
+    ``insufficient_history`` as the change has it.
     """
     return whole(
         _previous(portfolio), _status(portfolio, 55), windows={"previous": _window(portfolio, 55, 28)}
@@ -56,7 +58,7 @@ def previous_28d(portfolio: Portfolio, floor: int | None) -> Values:
 def users_56d(portfolio: Portfolio, floor: int | None) -> Values:
     """Distinct users who logged in during the last 56 days, [D-55..D] (METRICS 2.1): the base of both averages.
 
-    ``insufficient_history`` when the first activity is later than D-55.
+    ``insufficient_history`` as the change has it.
     """
     return whole(_base(portfolio), _status(portfolio, 55), windows={"base": _window(portfolio, 55, 0)})
 
@@ -110,10 +112,10 @@ def change_28d_adjusted(portfolio: Portfolio, floor: int | None) -> Values:
 
     ``(current / its business days) / (previous / its business days) - 1``, less the median of the same over all
     accounts of which it is ``ok`` at the floor of the metric, at the close of D; from 20 such accounts, with fewer
-    nothing is taken off. Windows and statuses as the change has them. Business days are those of
-    ``account.country``, else of the configured ``country``: public holidays as they are observed, and the weekends
-    there; Monday to Friday where no country is named, or none that has a calendar. The median of an even number is
-    the mean of the middle two. Until the close of D has worked it out, that of the close before counts.
+    nothing is taken off. Windows and statuses as the change has them. Business days are those of the account's
+    ``country``, else of the configured ``country``: public holidays as they are observed, and the weekends there;
+    Monday to Friday where no country is named, or none that has a calendar. The median of an even number is the
+    mean of the middle two. Until the close of D has worked it out, that of the close before counts.
     """
     current, previous, days = _current(portfolio), _previous(portfolio), days_of(portfolio)
     raw = change(current, previous, days)
@@ -182,12 +184,13 @@ def _per_user(portfolio: Portfolio, window: str, logins: IntArray) -> Values:
 def _status(
     portfolio: Portfolio, reach: int, *, nobody: BoolArray | None = None, low: BoolArray | None = None
 ) -> StatusArray:
+    first = portfolio.as_of - reach
     return standing(
         portfolio,
         LOGINS,
         unseen=never_active(portfolio),
         silence=LOGINS,
-        short=~seen_since(portfolio, portfolio.as_of - reach),
+        short=~seen_since(portfolio, first) | (portfolio.family_day("logins") > first),
         nobody=nobody,
         low=low,
     )

@@ -200,6 +200,8 @@ def _fields(row: Spoken, said: Said, group: Group, thing: Thing) -> _Step | None
     """Of a thing whose fields stay until another word: the whole row is said, that it be so together."""
     told = {name: value for name, value in said.data.items() if name not in group.key}
     new = {name: value for name, value in told.items() if not _same(name, thing.fields.get(name), value)}
+    if "roles" in new and _same("roles", thing.told_roles, new["roles"]):
+        del new["roles"]  # told again they change nothing, whoever has become champion since
     if said.type == "subscription.changed" and "mrr" not in told and new:
         if "mrr" not in thing.fields:
             raise _Refused(row.line, "mrr", "it is empty, and the subscription is new; write its amount")

@@ -80,6 +80,7 @@ class Thing:
     last: Place | None = None
     then: dict[str, Any] = field(default_factory=dict)  # of HISTORY: the values at the instant reached
     then_places: dict[str, Place] = field(default_factory=dict)  # by which fact each of these was told
+    told_roles: Sequence[str] | None = None  # of a contact, as told last; ``fields`` has those in effect
 
 
 class Standing:
@@ -211,7 +212,8 @@ class Standing:
         if known and fields.get("active") is not False:
             roles = {*fields.get("roles", ())} - {CHAMPION} | ({CHAMPION} if "current" in known else set())
             fields["roles"] = [role for role in ROLES if role in roles]
-        return Thing(fields, thing.places, thing.type, thing.said, thing.last)
+        told_roles = thing.fields.get("roles")
+        return Thing(fields, thing.places, thing.type, thing.said, thing.last, told_roles=told_roles)
 
     def _people(self) -> Sequence[Mapping[str, Any]]:
         if self._described is None:

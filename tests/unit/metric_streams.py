@@ -11,11 +11,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from alerts.account_rows import MedianChange
+from alerts.account_rows import AccountRows, MedianChange, Moment
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.metrics.readings import Readings
 from alerts.model import Model
-from alerts.portfolio import AccountRows, Moment, Portfolio
+from alerts.portfolio import Portfolio
 from alerts.values import Kind, Status
 from consumers.days import Calendar
 from consumers.decode import decode_batch, identity
@@ -122,7 +122,6 @@ def readings_of(
         moments=lambda: [state.moments for state in accounts],
         features=lambda: [state.features for state in accounts],
         sessions=lambda: [state.sessions for state in accounts],
-        active_days=lambda: [bytes(state.active_days) for state in accounts],
     )
     moment = Moment(
         as_of, as_of if today is None else today, zone, families, stale, model or Model(), median_change
@@ -207,7 +206,8 @@ def _fact(draw: st.DrawFn, stream: Stream) -> None:
             data = {"purchased": draw(st.sampled_from((0, 3, 5, 10)))}
             data |= {"subscription_id": draw(st.sampled_from(("default", "extra")))}
         case "subscription.changed":
-            data = {"mrr": draw(st.sampled_from((0, 0, "99.95", 250))), "currency": "USD"}
+            data = {"mrr": draw(st.sampled_from((0, 0, "99.95", 250)))}
+            data |= {"currency": draw(st.sampled_from(("USD", "USD", "EUR", None)))}
             data |= {"subscription_id": draw(st.sampled_from(("default", "extra")))}
             if draw(st.booleans()):
                 data["renewal_date"] = renewal

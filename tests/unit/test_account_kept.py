@@ -166,7 +166,6 @@ def agrees(portfolio: Portfolio, index: int, kept: Kept, as_of: int, today: int)
         assert at(portfolio.moment_count(moments.INTEGRATION_SYNC, *span)) == count(syncs, first, last)
         assert at(portfolio.moment_count(moments.INTEGRATION_LOST, *span)) == count(losses, first, last)
         assert at(portfolio.contacts_active(*span)) == account.contacts_active(first, last)
-        assert bool(portfolio.active_between(*span)[index]) == account.active(first, last)
         if today - first < 63:
             spent = sum(ms for each, ms in account.milliseconds.items() if first <= each <= last)
             assert at(portfolio.session_ms(*span)) == spent
@@ -180,7 +179,7 @@ def agrees(portfolio: Portfolio, index: int, kept: Kept, as_of: int, today: int)
     early = max((each for each in losses if each <= today - 10), default=None)
     assert day(portfolio.newest_moment(moments.INTEGRATION_LOST, upto=today - 10 + moved)) == early
     assert day(portfolio.newest_moment(moments.TOUCHPOINT)) == account.touchpoint()
-    assert day(portfolio.sponsor_day()) == account.sponsor_day(kept.first_login_day)
+    assert day(portfolio.sponsor_day()) == account.sponsor_day(kept.heard_since)
     assert at(portfolio.core_count()) == len(account.core(COMMON))
     abandoned = account.abandoned(COMMON, as_of)
     assert at(portfolio.core_abandoned()) == len(abandoned)
@@ -331,8 +330,6 @@ def test_sessions_keep_the_newest_sixty_four_days_in_order() -> None:
 
 def test_windows_that_reach_back_too_far_are_refused() -> None:
     portfolio = readings_of(Stream().add("user.login", "a", TODAY, "u").lines, as_of=TODAY).portfolio
-    with pytest.raises(ValueError, match="414 are kept"):
-        portfolio.active_between(TODAY - 415, TODAY)
     with pytest.raises(ValueError, match="the maps hold 64"):
         portfolio.core_in_use(TODAY - 64, TODAY)
 

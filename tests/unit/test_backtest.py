@@ -202,8 +202,16 @@ def _day_of(line: bytes) -> int:
 def test_a_later_beginning_judges_churns_only_with_a_horizon_of_judged_days() -> None:
     later = judged(outcomes(), first=START + 100)
     assert later.population.period.first == START + 100
-    # 136 and 166 lie within 90 days of it; "churns early" was gone before it began, so it is nobody's churn
-    assert (later.population.churns, later.population.too_early) == (2, 2)
+    # 136 and 166 lie within 90 days of it, and 50 before it
+    assert (later.population.churns, later.population.too_early) == (2, 3)
+
+
+def test_a_churn_before_the_first_event_or_on_its_day_is_too_early() -> None:
+    told = {"a": 9, "b": 10, "c": 11, "d": 60}
+    fates = Outcomes({account: Course((day,)) for account, day in told.items()})
+    population = Bench(dict.fromkeys(told, 10), fates, Period(0, 100, 190, 40)).population
+    assert (population.churns, population.too_early) == (1, 3)
+    assert population.account_days == 1 + 50  # of c and d
 
 
 def test_an_earlier_end_keeps_the_outcomes_that_came_after_it() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.backtest.outcomes import Course, Outcomes, Term, read_outcomes
+from alerts.backtest.outcomes import Course, Outcomes, Term
+from app.cli.history_files import read_outcomes
 from consumers.days import Calendar
 from consumers.errors import SourceError
 
@@ -40,6 +41,13 @@ def test_the_columns_may_stand_in_any_order_with_others_between(file: Path) -> N
     assert found.courses == {"a": Course((DAY,))}
 
 
+def test_it_is_read_as_spreadsheets_write_it(file: Path) -> None:
+    text = '\ufeffAccount ID;Churned-On;\r\n\'=acme;2026-01-01;\r\n"two; three";2026-01-02;\r\n'
+    assert read(file, text).courses == {"=acme": Course((DAY,)), "two; three": Course((DAY + 1,))}
+    text = "account_id\tname\trenewed on\n b \tAcme, Inc.\t 2026-01-01 \n\tof nobody\t\n"
+    assert read(file, text).courses == {"b": Course((), (DAY,))}
+
+
 def test_one_of_the_two_columns_is_enough(file: Path) -> None:
     assert read(file, "account_id,renewed_on\na,2026-01-01\n").courses == {"a": Course((), (DAY,))}
 
@@ -56,15 +64,15 @@ def test_a_row_that_comes_twice_says_it_once(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", ":1: its first line has no column account_id"),
+        ("", ": there is nothing in it"),
         ("id,churned_on\n", ":1: its first line has no column account_id"),
         ("account_id,churned\n", ":1: its first line has no column churned_on or renewed_on"),
         ("account_id,churned_on,churned_on\n", ":1: two columns are called churned_on"),
         ("account_id,churned_on\na,2026-01-01\nb,01/02/2026\n", ":3: churned_on '01/02/2026' is not a day"),
         ("account_id,churned_on\na,2026-02-30\n", ":2: churned_on '2026-02-30' is not a day"),
         ("account_id,churned_on\n ,2026-01-01\n", ":2: no account_id"),
-        ("account_id,churned_on\na\n", ":2: 1 cells under 2 column names"),
-        ('account_id,churned_on\n"a,2026-01-01\n', ":2: not CSV"),
+        ("account_id,churned_on\na\n", ":2: 1 cells where the first line names 2 columns"),
+        ('account_id,churned_on\n"a,2026-01-01\n', ":2: a double quote begins a cell and none ends it"),
         ("account_id,churned_on\na,2026-01-01\na,2026-01-03\n", ":3: a churned already, in line 2"),
         ("account_id,churned_on,renewed_on\na,2026-01-01,2026-01-01\n", "renewed on the same day"),
     ],
@@ -78,7 +86,7 @@ def test_a_wrong_line_is_told_with_its_place(file: Path, text: str, told: str) -
 
 def test_what_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"account_id,churned_on\n\xff,2026-01-01\n")
-    with pytest.raises(SourceError, match="not UTF-8"):
+    with pytest.raises(SourceError, match="2: byte 0xff is not UTF-8"):
         read_outcomes(file, Calendar())
     with pytest.raises(SourceError, match="cannot be read"):
         read_outcomes(file.parent / "none.csv", Calendar())

@@ -95,6 +95,8 @@ def test_an_equal_comparison_later_in_the_rule_keeps_its_threshold(rule: Any) ->
         ("login-decline=-0.1..-0.1", "two thresholds at least"),
         ("login-decline=-0.1..-0.5/0", "two thresholds at least"),
         ("login-decline=-0.1..-0.5:1", "two thresholds at least"),
+        ("gone-dark=14.1..14.4:2", "whole numbers"),
+        ("login-decline=-0.2..-0.2000001", "decimals of six places"),
         ("login-decline=-0.1..-0.5/0.001", "would try 401 thresholds"),
         ("login-decline=-0.1..-0.5/0.6", "would try 1 thresholds"),
     ],

@@ -16,6 +16,7 @@ from app.bulk.plan import Plan, plan_sheet
 from app.bulk.rows import kept_of
 from app.bulk.sheet import read_sheet
 from app.bulk.standing import Standing
+from consumers.champions import DEPARTED
 from consumers.days import Calendar, micros
 from consumers.facts import HISTORY, Fact, derive, merge_facts
 
@@ -210,9 +211,22 @@ def test_roles_are_those_in_effect() -> None:
     store.say("acme", NOW - 8 * HOUR, "champion.changed", "e2", previous_user_id="u1", user_id="u2")
     text = "account_id,contact_id,roles\nacme,c1,{}\nacme,u2,champion\n"
     assert planned(store, text.format("[]")).unchanged == 2
-    plan = taken(store, text.format("member;champion"))
-    assert changes(plan) == [(2, "c1 roles", "[]", "member;champion")]
+    assert planned(store, text.format("champion")).unchanged == 2
+    plan = taken(store, text.format("member"))
+    assert changes(plan) == [(2, "c1 roles", "[]", "member")]
+    plan = taken(store, text.format("member;champion"), now=NOW + HOUR)
+    assert changes(plan) == [(2, "c1 roles", "member", "member;champion")]
     assert derive(store.facts["acme"], BERLIN).profile.champions == 2
+
+
+def test_a_list_of_contacts_told_again_does_not_bring_back_a_champion_who_departed() -> None:
+    store = Store()
+    text = "account_id,contact_id,user_id,name,roles\nacme,c1,u1,{},champion\n"
+    taken(store, text.format("Ada"), now=NOW - 9 * HOUR)
+    taken(store, "account_id,user_id,deactivated\nacme,u1,true\n", now=NOW - 8 * HOUR)
+    assert planned(store, text.format("Ada")).unchanged == 1
+    assert changes(taken(store, text.format("Ada L."))) == [(2, "c1 name", "Ada", "Ada L.")]
+    assert derive(store.facts["acme"], BERLIN).profile.champion == DEPARTED
 
 
 def test_a_champion_of_whom_only_the_user_is_known_is_a_contact_too() -> None:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.bulk.cells import as_meant, cell_of, defused, read_cell
@@ -162,6 +162,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 ids = texts.filter(lambda text: text == text.strip() and text != "")
 
 
+@example(["NULL"])
 @given(st.lists(ids, max_size=4))
 def test_a_list_is_read_as_it_was_written(values: list[str]) -> None:
     kind = KINDS["accounts"].type_of("core_features")

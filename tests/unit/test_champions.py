@@ -110,6 +110,96 @@ def test_a_user_who_is_activated_again_is_champion_again():
     assert champions.deactivated == set()
 
 
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        (5, "user.updated", "u1", {"deactivated": True}),
+        (5, "champion.changed", "", {"kind": "left_company", "previous_user_id": "u1"}),
+        (5, "champion.changed", "", {"kind": "role_change"}),
+    ],
+    ids=["user deactivated", "left company", "whoever it was"],
+)
+def test_whoever_departed_is_not_named_by_a_list_of_contacts_told_every_night(leaving):
+    nightly = [
+        told
+        for day in range(6, 10)
+        for told in (
+            (day, "contact.updated", "", named("c1", "u1", name="Ada")),
+            (day, "user.updated", "u1", {"deactivated": True}),
+            (day, "contact.updated", "", named("c1", roles=["member", "champion"])),
+        )
+    ]
+    champions = told((1, "contact.updated", "", named("c1", "u1")), leaving, *nightly)
+    assert champions.state() == (DEPARTED, 0)
+    assert champions.change_day == 5
+
+
+def test_a_role_that_was_taken_away_and_is_given_again_names_anew():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "champion.changed", "", {"previous_user_id": "u1"}),
+        (6, "contact.updated", "", named("c1", roles=["member"])),
+        (7, "contact.updated", "", named("c1")),
+    )
+    assert champions.state() == (PEOPLE, 1)
+    assert champions.change_day == 5
+
+
+def test_a_list_in_which_the_successor_never_was_champion_does_not_take_the_role_from_him():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (1, "contact.updated", "", named("c2", "u2", ["member"])),
+        (5, "champion.changed", "", {"previous_user_id": "u1", "user_id": "u2"}),
+        (6, "contact.updated", "", named("c2", "u2", ["member"])),
+    )
+    assert champions.current_users() == ["u2"]
+    assert champions.change_day == 5
+
+
+def test_a_champion_whose_contact_is_active_again_is_champion_again():
+    gone = [
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "contact.updated", "", named("c1", active=False)),
+        (6, "contact.updated", "", named("c1", active=False)),
+    ]
+    assert told(*gone).state() == (DEPARTED, 0)
+    assert told(*gone).change_day == 5
+    assert told(*gone, (7, "contact.updated", "", named("c1", active=True))).state() == (PEOPLE, 1)
+
+
+def test_nobody_is_named_by_a_role_while_his_user_is_deactivated_but_when_he_is_back():
+    story = [
+        (1, "user.updated", "u1", {"deactivated": True}),
+        (2, "contact.updated", "", named("c1", "u1")),
+    ]
+    assert told(*story).state() == (UNMAPPED, 0)
+    back = (3, "user.updated", "u1", {"deactivated": False})
+    assert told(*story, back).state() == (PEOPLE, 1)
+    assert told(*story, back).change_day == NEVER
+
+
+def test_a_role_taken_away_while_the_user_is_deactivated_does_not_come_back_with_him():
+    champions = told(
+        (1, "contact.updated", "", named("c1", "u1")),
+        (5, "user.updated", "u1", {"deactivated": True}),
+        (6, "contact.updated", "", named("c1", roles=["member"])),
+        (7, "user.updated", "u1", {"deactivated": False}),
+    )
+    assert champions.state() == (DEPARTED, 0)
+    assert champions.change_day == 5
+
+
+def test_a_deactivated_champion_who_turns_out_to_be_a_contact_is_champion_when_he_is_back():
+    champions = told(
+        (1, "champion.changed", "", {"user_id": "u1"}),
+        (2, "contact.updated", "", {"contact_id": "c1"}),
+        (3, "user.updated", "u1", {"deactivated": True}),
+        (4, "contact.updated", "", {"contact_id": "c1", "user_id": "u1"}),
+        (5, "user.updated", "u1", {"deactivated": False}),
+    )
+    assert champions.current_users() == ["u1"]
+
+
 def test_a_contact_and_a_user_who_turn_out_to_be_one_person_are_joined():
     champions = told(
         (1, "champion.changed", "", {"user_id": "u1"}),

@@ -186,6 +186,8 @@ def test_an_unknown_type_is_told_the_nearest_one() -> None:
         ("account.updated", {"core_features": "reports"}),
         ("account.updated", {"core_features": ["reports", None]}),
         ("account.updated", {"external_ids": ["crm"]}),
+        ("account.updated", {"external_ids": {"crm": 2**63}}),
+        ("account.updated", {"external_ids": {"crm": -(2**63) - 1}}),
         ("contact.updated", {"contact_id": "c1", "roles": ["champion", "king"]}),
         ("champion.changed", {"kind": "promoted"}),
         ("survey.answered", {"kind": "nps", "score": 11}),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.days import micros
-from consumers.decode import MAX_EVENT_BYTES, Rejection, RejectionReason, decode, decode_batch
+from consumers.decode import MAX_EVENT_BYTES, Rejection, RejectionReason, decode, decode_batch, hash_batch
 from consumers.events import FeatureUsed
 
 NOW = micros(datetime(2026, 11, 22, 12, tzinfo=UTC))
@@ -55,6 +55,12 @@ POISON = {
     "nesting beyond the limit": (login(b'"data":' + b"[" * 100_000 + b"]" * 100_000), "too_large"),
     "two megabytes": (login(b'"data":"' + b"x" * 2_000_000 + b'"'), "too_large"),
     "one byte too many": (GOOD + b" " * (MAX_EVENT_BYTES + 1 - len(GOOD)), "too_large"),
+    "an id beyond 64 bits": (
+        login(b'"data":{"external_ids":{"crm":18446744073709551616}}').replace(
+            b"user.login", b"account.updated"
+        ),
+        "bad_value",
+    ),
     "5,000 digits": (seats(b"9" * 5_000), "bad_value"),
     "5,000 digits of money": (money(b"9" * 5_000), "bad_value"),
     "5,000 digits of text": (money(b'"' + b"9" * 5_000 + b'"'), "bad_value"),
@@ -145,7 +151,12 @@ def test_any_bytes_get_an_answer(body: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**65), 2**65)
+    | st.floats()
+    | st.text(st.characters(), max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -180,6 +191,7 @@ def test_any_values_get_an_answer_and_nothing_is_kept_that_a_database_cannot_hol
         assert 0 < len(verdict.detail.encode()) <= 1024
         verdict.detail.encode()
     else:
+        hash_batch([verdict])
         kept = repr(verdict)
         assert "\\x00" not in kept
         kept.encode()

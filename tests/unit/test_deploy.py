@@ -15,7 +15,7 @@ import yaml
 from alerts.configuration import read_configuration
 from alerts.metrics.catalogue import CATALOGUE
 from app.cli.verbs import app
-from app.service import DRAIN_S, ROLES
+from app.service import END_S, ROLES
 from app.settings import SECRETS, Settings, variable_name
 from tests.api.house import Api, House
 
@@ -128,6 +128,30 @@ def test_every_alert_says_what_it_means_and_how_bad_it_is() -> None:
     for alert in ALERTS:
         assert alert["labels"]["severity"] in {"critical", "warning", "info"}
         assert alert["annotations"].keys() == {"summary", "description"}, alert["alert"]
+
+
+def test_the_page_says_of_every_alert_where_to_look_first() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    rows = re.findall(r"^\| ((?:`Bellwether\w+`(?:, )?)+) \| .+ \|$", page, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert sorted(listed) == sorted(alert["alert"] for alert in ALERTS)
+    assert len(listed) == 18, "the page says eighteen"
+
+
+def test_the_page_names_every_setting_of_kafka() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    for name in Settings.model_fields:
+        if name.startswith("kafka_"):
+            assert f"`{variable_name(name)}" in page, name
+
+
+def test_a_signal_of_the_page_ends_no_container_and_runuser_ends_its_own_options() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    # `docker compose kill`, of whatever signal, counts as a stop: what dies later is not started again.
+    assert re.findall(r"^ *docker compose kill", page, re.MULTILINE) == []
+    assert "\nSTOPSIGNAL SIGTERM\n" in (ROOT / "Dockerfile").read_text()
+    for command in re.findall(r"^ *runuser (.*)$", page, re.MULTILINE):
+        assert command.startswith("--user=bellwether -- /"), command
 
 
 def test_the_commands_that_alerts_and_panels_name_exist() -> None:
@@ -253,7 +277,7 @@ def test_there_is_more_time_to_drain_than_a_role_takes(role: str) -> None:
     compose = int(SERVICES[role]["stop_grace_period"].removesuffix("s"))
     (pod,) = documents("probes.yaml")
     kubernetes = pod["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert min(compose, kubernetes) >= 2 * DRAIN_S + 5
+    assert min(compose, kubernetes) >= END_S + 5
 
 
 # --- settings, wherever they are given

@@ -16,13 +16,19 @@ from alerts.alert import Reason
 from alerts.configuration import problems_in, read_configuration
 from alerts.delivery import ErrorKind
 from alerts.metrics.catalogue import CATALOGUE
+from alerts.model_sections import MODEL_FIELDS
 from alerts.retry import WAITS_S
 from alerts.rules.loader import default_rules
 from app.cli.verbs import app
+from app.database import migrate
+from app.http.application import describe
+from app.http.problems import KINDS
 from app.settings import SECRETS, Settings, variable_name
 from consumers.days import micros
 from consumers.decode import Rejection, RejectionReason, decode
-from consumers.events import TYPES
+from consumers.events import FAMILY, TYPES
+from consumers.pipeline import Totals
+from consumers.windows import KEPT_DAYS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -67,7 +73,7 @@ def table(page: Path, first: str) -> list[list[str]]:
     for line in lines[begin + 2 :]:
         if not line.startswith("|"):
             break
-        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+        rows.append([cell.strip() for cell in re.split(r" \|(?= )", line.strip("|"))])
     return rows
 
 
@@ -155,6 +161,66 @@ def test_the_guide_shows_every_event_type_and_what_it_needs() -> None:
     assert [json.loads(line)["type"] for line in lines.splitlines()] == list(TYPES)
     listed = [name for row in table(page, "type") for name in re.findall(r"`([a-z.]+)`", row[0])]
     assert listed == list(TYPES)
+
+
+def test_the_guide_names_the_family_of_every_event_type() -> None:
+    rows = table(DOCS / "events.md", "type")
+    told = {name: row[1] for row in rows for name in re.findall(r"`([a-z.]+)`", row[0])}
+    assert told == {name: FAMILY[kind] or "" for name, kind in TYPES.items()}
+
+
+def test_the_guides_say_for_how_long_ids_are_kept() -> None:
+    for name in ("events.md", "operations.md"):
+        text = " ".join((DOCS / name).read_text().split())
+        assert set(re.findall(r"(\d+) days (?:that windows look back on|for which ids are kept)", text)) == {
+            str(KEPT_DAYS)
+        }
+
+
+def test_the_guides_name_the_schema_of_today_and_the_number_of_the_next() -> None:
+    operations, head = (DOCS / "operations.md").read_text(), migrate.head()
+    assert f"schema {head} (it was empty)" in operations
+    assert f"backup.db, schema {head}\n" in operations
+    assert f"--rev-id {int(head) + 1:04} " in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_every_retention_is_listed_with_its_default() -> None:
+    listed = {row[0].strip("`"): row[1] for row in table(DOCS / "operations.md", "setting")}
+    kept = {name: field for name, field in Settings.model_fields.items() if name.startswith("retention_")}
+    assert listed == {variable_name(name): f"{field.default.days} d" for name, field in kept.items()}
+
+
+def test_the_guide_names_every_result_that_an_event_is_counted_by() -> None:
+    text = (DOCS / "operations.md").read_text()
+    for name in Totals(accepted=1, duplicate=1, conflicting_duplicate=1, internal=1).counters():
+        assert f"`{name}`" in text
+
+
+def test_the_guide_lists_everything_that_a_configuration_may_hold() -> None:
+    listed = [row[0].strip("`") for row in table(DOCS / "rules.md", "key")]
+    assert listed == ["extends", "rules", "destinations", "routes", "internal_users", *MODEL_FIELDS]
+
+
+def test_the_guide_lists_every_route_with_its_scope_and_what_it_takes() -> None:
+    words = {"cursor": "pages", "format": "CSV", "Idempotency-Key": "once"}
+    routes = {}
+    for path, item in describe()["paths"].items():
+        for method, operation in item.items():
+            scopes = [scope for each in operation["security"] for scope in each["apiKey"]]
+            asked = {parameter["name"] for parameter in operation.get("parameters", ())}
+            takes = ", ".join(word for name, word in words.items() if name in asked)
+            routes[f"`{method.upper()} {path}`"] = (", ".join(scopes) or "none", takes)
+    rows = table(DOCS / "rest.md", "route")
+    assert {route: (scope, takes) for route, scope, takes, _ in rows} == routes
+
+
+def test_the_guide_lists_every_code_of_an_error() -> None:
+    listed = {
+        (int(status), code)
+        for status, codes in table(DOCS / "rest.md", "status")
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    assert listed == {(status, code.value) for code, (status, _) in KINDS.items()}
 
 
 def test_the_guide_shows_every_rejection_reason_with_what_it_says() -> None:

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerts.account_rows import AccountRows
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, Verdict, alert_id, alert_key
-from alerts.announcement import Announcer, Baseline, Tally, Telling
+from alerts.announcement import Announcer, Baseline, Tally
 from alerts.configuration import Match, Route
-from alerts.delivery import Delivery
-from alerts.evaluation import Evaluator, Rulebook
-from alerts.lifecycle import Finding, Occasion, Subject, Terms, transition
+from alerts.delivery import Delivery, Telling
+from alerts.evaluation import Evaluator
+from alerts.finding import Finding, Occasion, Subject, Terms
+from alerts.lifecycle import transition
 from alerts.metrics.catalogue import CATALOGUE
-from alerts.portfolio import AccountRows
+from alerts.rulebook import Rulebook
 from alerts.rules.condition import Condition
 from alerts.rules.rule import Judgement, Rule
 from alerts.rules.title import Title

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.days import Calendar
 from consumers.facts import Fact, Profile, derive, merge_facts
+from consumers.moments import INTEGRATION_LOST
 from consumers.windows import NEVER
 
 UTC = Calendar("UTC")
@@ -108,14 +110,17 @@ def test_what_segment_an_account_was_in_when_is_history():
     ]
 
 
-def test_of_syncs_the_newest_of_each_integration_stays_for_ever_whoever_tells_it():
+def test_of_syncs_the_first_and_the_newest_of_each_integration_stay_for_ever_whoever_tells_them():
     told = [
         Fact(day * DAY, f"e{day}", "integration.synced", "", {"integration": name}, source)
-        for day, name, source in ((100, "a", "x"), (200, "a", "y"), (50, "b", "x"), (20_000, "c", "x"))
+        for day, name, source in (
+            *((150, "a", "x"), (100, "a", "x"), (200, "a", "y")),
+            *((50, "b", "x"), (20_000, "c", "x"), (180, "a", "x")),
+        )
     ]
 
     for first in (told, told[::-1]):
-        assert merge_facts(merge_facts([], first[:2]), first[2:]) == [told[2], told[1], told[3]]
+        assert merge_facts(merge_facts([], first[:3]), first[3:]) == [told[3], told[1], told[2], told[4]]
 
 
 def test_the_newest_touchpoint_stays_for_ever():
@@ -147,6 +152,86 @@ def test_seats_are_summed_over_subscriptions_and_remember_when_they_rose():
         20,
         30,
     )
+
+
+def seats_of(*story, calendar=UTC):
+    profile = derive(story, calendar).profile
+    return profile.seats, profile.seats_first_day, profile.seats_increase_day
+
+
+def test_seats_of_a_subscription_that_ended_are_not_in_effect_until_it_is_paid_again():
+    story = [
+        fact(10, 1, "subscription.changed", subscription_id="s1", mrr="100.00"),
+        fact(10, 2, "seats.changed", subscription_id="s1", purchased=5),
+        fact(10, 3, "seats.changed", subscription_id="s2", purchased=3),
+        fact(20, 4, "subscription.changed", subscription_id="s1", mrr="0.00"),
+    ]
+    back = fact(30, 5, "subscription.changed", subscription_id="s1", mrr="90.00")
+
+    assert seats_of(*story) == (3, 10, NEVER)
+    assert derive(story, UTC).details["seats"] == {"s2": 3}
+    assert seats_of(*story, back) == (8, 10, 30)
+
+
+@pytest.mark.parametrize("first_away", [True, False])
+def test_seats_that_move_from_one_subscription_to_another_within_a_day_did_not_rise(first_away):
+    away = {"subscription_id": "s1", "purchased": 0}
+    there = {"subscription_id": "s2", "purchased": 5}
+    moved = [away, there] if first_away else [there, away]
+    story = [
+        fact(10, 1, "seats.changed", subscription_id="s1", purchased=5),
+        *(fact(20, number, "seats.changed", **data) for number, data in enumerate(moved, 2)),
+    ]
+
+    assert seats_of(*story) == (5, 10, NEVER)
+
+
+def test_a_day_of_seats_closes_at_midnight_where_the_organisation_is():
+    half_an_hour = DAY // 48
+    evening, night = 20 * DAY - half_an_hour, 20 * DAY + half_an_hour
+    story = [
+        fact(10, 1, "seats.changed", purchased=5),
+        Fact(evening, "e2", "seats.changed", "", {"purchased": 2}),
+        Fact(night, "e3", "seats.changed", "", {"purchased": 5}),
+    ]
+
+    assert seats_of(*story) == (5, 10, 20)
+    assert seats_of(*story, calendar=Calendar("America/New_York")) == (5, 9, NEVER)
+
+
+def test_an_amount_without_a_currency_counts_with_those_that_have_one():
+    story = [
+        fact(1, 1, "subscription.changed", subscription_id="a", mrr="500.00", currency="USD"),
+        fact(1, 2, "subscription.changed", subscription_id="b", mrr="600.00"),
+        fact(1, 3, "subscription.changed", subscription_id="c", mrr="400.00", currency="EUR"),
+    ]
+
+    state = derive(story, UTC)
+
+    assert (state.profile.mrr_cents, state.currency) == (110_000, "USD")
+    assert derive(story[1:2], UTC).profile.mrr_cents == 60_000
+
+
+def lost(*story):
+    records = derive(merge_facts([], story), UTC).moments
+    return [day for kind, day, _ in records if kind == INTEGRATION_LOST]
+
+
+def test_an_integration_first_heard_of_by_a_sync_replaces_a_lost_one():
+    story = [
+        fact(10, 1, "integration.connected", integration="old"),
+        fact(20, 2, "integration.disconnected", integration="old"),
+        fact(21, 3, "integration.synced", integration="new"),
+        fact(60, 4, "integration.synced", integration="new"),
+    ]
+
+    assert lost(*story[:2]) == [20]
+    assert lost(*story) == []
+
+
+def test_an_integration_that_synced_before_the_loss_replaces_nothing_however_long_it_goes_on():
+    syncs = [fact(day, day, "integration.synced", integration="other") for day in range(5, 60)]
+    assert lost(fact(20, 1, "integration.disconnected", integration="old"), *syncs) == [20]
 
 
 def test_the_first_purchase_is_no_increase():

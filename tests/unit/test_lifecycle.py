@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, Verdict
-from alerts.lifecycle import TABLE, Finding, Found, Occasion, State, Subject, Terms, resolved, transition
+from alerts.finding import Finding, Found, Occasion, Subject, Terms
+from alerts.lifecycle import TABLE, State, resolved, transition
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, Verdict
-from alerts.lifecycle import Finding, Occasion, Subject, Terms, resolved, transition
+from alerts.finding import Finding, Occasion, Subject, Terms
+from alerts.lifecycle import resolved, transition
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

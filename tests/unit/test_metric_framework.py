@@ -226,6 +226,42 @@ def test_the_usual_number_of_tickets_is_the_mean_of_the_middle_two_windows():
     assert told(readings, "tickets.median_28d", 0) == (Fraction(3, 2), "ok")
 
 
+def sponsors(*days):
+    """Economic buyers u0, u1, … who got the role so many days ago."""
+    stream = Stream()
+    for place, ago in enumerate(days):
+        who = f"u{place}"
+        stream.add("contact.updated", "a", TODAY - ago, contact_id=who, user_id=who, roles=["economic_buyer"])
+    return stream
+
+
+def test_a_new_sponsor_who_was_never_seen_does_not_hide_that_another_has_long_been_away():
+    stream = sponsors(200, 10).active("a", ["u0"], [TODAY - 70]).active("a", ["somebody"], [TODAY - 100])
+    assert told(readings_of(stream.lines, as_of=TODAY), "sponsor.days_since_login", 0) == (70, "ok")
+
+
+def test_of_sponsors_never_seen_the_one_who_got_the_role_last_counts():
+    stream = sponsors(200, 40).active("a", ["somebody"], [TODAY - 100])
+    assert told(readings_of(stream.lines, as_of=TODAY), "sponsor.days_since_login", 0) == (40, "ok")
+
+
+@pytest.mark.parametrize(
+    ("fed", "expected"),
+    [
+        ({}, (None, "unknown")),
+        ({"feature.used": 30, "session.ended": 20}, (30, "ok")),
+        ({"feature.used": 30, "user.login": 20}, (20, "ok")),
+    ],
+)
+def test_a_sponsor_never_seen_counts_from_the_day_on_which_he_could_have_been_seen(fed, expected):
+    stream = sponsors(200)
+    for kind, ago in fed.items():
+        stream.active("b", ["somebody"], [TODAY - ago], kind=kind)
+    readings = readings_of(stream.lines, as_of=TODAY)
+    index = list(readings.portfolio.account_ids).index("a")
+    assert told(readings, "sponsor.days_since_login", index) == expected
+
+
 # --- the change per business day --------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from alerts.health.state import STALE
 from alerts.metrics import health as metrics
+from alerts.metrics.readings import Readings, evidence
 from alerts.model import Bands, HealthModel, HealthTerms, Model, Segment
 from alerts.values import Status
 from tests.recount_health import HealthRecount
@@ -368,6 +369,60 @@ def test_each_account_is_scored_by_the_first_segment_it_is_in():
     assert points == [50, 25, 100, 100]
     bands = dict(zip(portfolio.account_ids, metrics.engagement_band(portfolio, None).text, strict=True))
     assert bands == {"a": "red", "b": "red", "c": "green", "d": "green"}
+
+
+def test_evidence_has_the_terms_of_the_segment_and_who_is_in_it():
+    small = HealthTerms(
+        engagement=(2_000, 1_000, 0, 0), targets=(3_500, 800, 20_000, 800), bands=Bands(6_550)
+    )
+    segment = Segment({"size": frozenset({"tiny", "small"})}, small)
+    model = replace(MODEL, health=HealthModel(segments=(segment,)))
+    readings = Readings(
+        read(busy(busy(), "b").add("account.updated", "b", TODAY - 99, size="tiny"), model=model)
+    )
+    terms = {
+        account: evidence(readings, "health.band", place)["terms"]
+        for place, account in enumerate(readings.portfolio.account_ids)
+    }
+    assert terms["b"] == {
+        "segment": {"size": ["small", "tiny"]},
+        "engagement": {
+            "weights": {"logins": 2.0, "breadth": 1.0, "depth": 0.0, "seats": 0.0},
+            "targets": {"logins": 3.5, "breadth": 0.8, "depth": 20.0, "seats": 0.8},
+        },
+        "weights": {"product": 0.4, "support": 0.2, "relationship": 0.25, "satisfaction": 0.15},
+        "bands": {"green_above": 65.5, "red_below": 40.0},
+    }
+    assert (terms["a"]["segment"], terms["a"]["bands"]["green_above"]) == (None, 70.0)
+    for name in ("engagement.score", "engagement.band", "health.score", "health.coverage", "health.product"):
+        assert evidence(readings, name, 0)["terms"] == terms[readings.portfolio.account_ids[0]]
+
+
+def test_evidence_of_an_input_has_its_windows_and_the_sums_of_the_answers():
+    stream = answers(3, 4, 5, ago=180, kind="csat", stream=answers(8, 8, 9, ago=3))
+    readings = Readings(read(stream))
+    proof = evidence(readings, "health.satisfaction", 0)
+    assert proof["parts"] == {
+        "answers_180d": 3,
+        "answers_180d_before": 3,
+        "answers_sum_180d": 250,
+        "answers_sum_180d_before": 225,
+    }
+    assert proof["windows"] == {
+        "answers_180d": [day_text(D - 179), day_text(D)],
+        "answers_180d_before": [day_text(D - 359), day_text(D - 180)],
+    }
+    assert evidence(readings, "health.support", 0)["windows"] == {
+        "tickets_28d": [day_text(D - 27), day_text(D)],
+        "tickets_usual": [day_text(D - 139), day_text(D - 28)],
+    }
+    assert evidence(readings, "health.relationship", 0)["windows"] == {
+        "sponsor": [day_text(D - 59), day_text(TODAY)],
+        "qbrs_held_90d": [day_text(D - 89), day_text(TODAY)],
+        "qbrs_booked_90d": [day_text(TODAY), day_text(D + 90)],
+        "contacts_active_90d": [day_text(D - 89), day_text(TODAY)],
+        "sentiment_red": [day_text(D - 30), day_text(TODAY)],
+    }
 
 
 # --- the close --------------------------------------------------------------------------------------------------

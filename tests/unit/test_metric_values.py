@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from alerts.metrics.catalogue import CATALOGUE
-from alerts.metrics.readings import evidence, snapshot
+from alerts.metrics.readings import Readings, evidence, snapshot
 from alerts.values import Kind
 from tests.unit.metric_streams import TODAY, Stream, readings_of, told
 
@@ -30,8 +31,8 @@ def iso(day: int) -> str:
 
 
 def two_windows(previous: int, current: int, *, users: int = 1) -> Stream:
-    """So many logins in [D-55..D-28] and in [D-27..D]; the first activity is old enough."""
-    stream = Stream().active("a", ["old"], [TODAY - 55], kind="feature.used")
+    """So many logins in [D-55..D-28] and in [D-27..D]; the first activity, and anybody's first login, is old enough."""
+    stream = Stream().active("a", ["old"], [TODAY - 55], kind="feature.used").active("b", ["u"], [TODAY - 55])
     for number in range(previous):
         stream.active("a", [f"u{number % users}"], [TODAY - 28 - number % 28])
     for number in range(current):
@@ -80,6 +81,15 @@ def test_history_is_long_enough_from_the_day_on_which_the_windows_begin() -> Non
 
 def test_history_counts_from_any_activity_not_from_logins_alone() -> None:
     assert read(two_windows(25, 20), "logins.change_28d")[1] == "ok"
+
+
+def test_days_before_logins_were_first_received_are_not_days_without_logins() -> None:
+    active = Stream().active("a", TEN, range(TODAY - 99, TODAY + 1), kind="feature.used")
+    stream = active.active("a", TEN, range(TODAY - 50, TODAY + 1))
+    fed_55, fed_27 = TODAY - 50 + 55, TODAY - 50 + 27
+    for name, first in (("logins.change_28d", fed_55), ("logins.current_28d", fed_27)):
+        assert read(stream, name, as_of=first - 1) == (None, "insufficient_history")
+        assert read(stream, name, as_of=first)[1] == "ok"
 
 
 def test_half_of_today_is_no_decline() -> None:
@@ -397,7 +407,7 @@ def test_evidence_lets_a_stranger_count_again() -> None:
             "previous": [iso(TODAY - 55), iso(TODAY - 28)],
         },
         "floor": 5,
-        "inputs": {"logins": {"status": "received", "since": iso(TODAY - 52)}},
+        "inputs": {"logins": {"status": "received", "since": iso(TODAY - 55)}},
         "seen": {"first_activity": iso(TODAY - 55), "last_activity": iso(TODAY)},
     }
 
@@ -409,6 +419,14 @@ def test_evidence_says_which_inputs_never_came_and_which_stopped() -> None:
     )
     assert proof["inputs"]["seats"] == {"status": "never_received", "since": None}
     assert proof["inputs"]["logins"] == {"status": "stale", "since": iso(TODAY - 3)}
+
+
+def test_evidence_says_when_the_newest_event_of_each_activity_was() -> None:
+    portfolio = readings_of(Stream().active("a", TEN, [TODAY]).lines, as_of=TODAY).portfolio
+    portfolio.moment = replace(portfolio.moment, newest=lambda: {"logins": 1_776_384_000_500_000})
+    proof = evidence(Readings(portfolio), "sponsor.days_since_login", 0)
+    assert proof["inputs"]["logins"]["newest_at"] == "2026-04-17T00:00:00.500000Z"
+    assert "newest_at" not in proof["inputs"]["contacts"], "a state does not go stale by age"
 
 
 def test_a_snapshot_has_every_metric_in_json() -> None:

@@ -170,11 +170,40 @@ def test_other_currencies_are_left_out_and_counted() -> None:
     paying(stream, "gone", ("2025-01-10", "30"), ("2025-02-01", "0"), currency="EUR")
     outcomes, _ = outcomes_of(stream.lines, "2026-10", as_of=on("2026-11-21"))
     assert outcomes.books.currency == "USD"
-    assert outcomes.months[0].movement.start == 240_000
+    assert outcomes.months[0].movement.start == 140_000  # "grew" pays in both
     assert outcomes.left_out() == {"EUR": 2}
     euros, _ = outcomes_of(stream.lines, "2026-10", as_of=on("2026-11-21"), currency="EUR")
-    assert euros.months[0].movement.start == 10_000
+    assert euros.months[0].movement.start == 7_000
     assert euros.left_out() == {"USD": 5}
+
+
+def test_an_account_that_changes_its_currency_neither_left_nor_came() -> None:
+    stream = portfolio()
+    for account, before, after in (("moved", "USD", "EUR"), ("joined", "EUR", "USD")):
+        paying(stream, account, ("2025-01-10", "300"), currency=before)
+        paying(stream, account, ("2026-10-12", "310"), currency=after)
+    outcomes, ids = outcomes_of(stream.lines, "2026-10", as_of=on("2026-11-21"))
+    without, _ = outcomes_of(portfolio().lines, "2026-10", as_of=on("2026-11-21"))
+    assert outcomes.months[0].movement == without.months[0].movement
+    assert outcomes.churn[-1].movement == without.churn[-1].movement
+    assert outcomes.segments("size") == without.segments("size")
+    assert outcomes.waterfall.churn[ids.index("moved")] == outcomes.waterfall.new[ids.index("joined")] == 0
+    # A month before, they still paid as they always had: the one counts, the other does not.
+    assert outcomes.churn[-2].movement.start == without.churn[-2].movement.start + 30_000
+    assert outcomes.left_out() == {"EUR": 2}
+
+
+def test_who_is_left_out_of_any_month_that_is_shown_is_counted() -> None:
+    stream = portfolio()
+    paying(stream, "once", ("2025-02-01", "70"), ("2025-08-01", "0"), currency="EUR")
+
+    def left_out(months: int) -> dict[str, int]:
+        return outcomes_of(stream.lines, "2026-10", months, as_of=on("2026-11-21"))[0].left_out()
+
+    assert (
+        left_out(3) == {}
+    )  # they begin with August, September and October of 2025, and churn with September
+    assert left_out(4) == {"EUR": 1}
 
 
 def test_an_amount_without_a_currency_is_in_the_reporting_one() -> None:
@@ -290,7 +319,11 @@ def test_books_say_of_each_account_what_its_ledger_says(ledgers: list[Ledger], d
     books = Books([store(ledger) for ledger in ledgers], "EUR")
     for day, cents in books.mrr(days).items():
         assert list(cents) == [ledger.mrr_at(day, "EUR") + ledger.mrr_at(day, "") for ledger in ledgers]
+    for day, foreign in books.foreign(days).items():
+        assert list(foreign) == [ledger.mrr_at(day, "USD") > 0 for ledger in ledgers]
     for day in days:
+        paying = [any(ledger.mrr_at(day, code) > 0 for code in ledger.mrr) for ledger in ledgers]
+        assert list(books.paying(day)) == paying
         for name in SEGMENTS:
             places, names = books.segments(name, day)
             assert [names[place] for place in places] == [ledger.segment_at(day, name) for ledger in ledgers]
@@ -356,8 +389,11 @@ def test_outcomes_equal_the_recount_of_raw_events(
         end = min(as_date(churn.span.month.last_day), as_date(TODAY))
         start = date(end.year, end.month, 1) - timedelta(days=1)
         same(churn, recount, recount.sums(start, end)[None])
+    spans = (*outcomes.spans, *outcomes.churn_spans)
+    assert outcomes.left_out() == recount.foreign(
+        as_date(day) for span in spans for day in (span.start, span.end)
+    )
     start, end = as_date(outcomes.span.start), as_date(outcomes.span.end)
-    assert outcomes.left_out() == recount.foreign([start, end])
     for name in DIMENSIONS:
         expected = recount.sums(start, end, name)
         found = outcomes.segments(name)
@@ -366,8 +402,9 @@ def test_outcomes_equal_the_recount_of_raw_events(
             same(outcome, recount, expected[segment])
     for place, account in enumerate(ids):
         waterfall = outcomes.waterfall
-        assert int(waterfall.start[place]) == cents(recount.mrr(account, start))
-        assert int(waterfall.end[place]) == cents(recount.mrr(account, end))
+        out = recount.others(account, start) or recount.others(account, end)
+        assert int(waterfall.start[place]) == (0 if out else cents(recount.mrr(account, start)))
+        assert int(waterfall.end[place]) == (0 if out else cents(recount.mrr(account, end)))
 
 
 def cents(money: Decimal) -> int:

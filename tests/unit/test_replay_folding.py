@@ -115,8 +115,6 @@ def test_a_ring_of_days_forgets_what_was_there_a_year_before() -> None:
     (stretch,) = Past(read_history(stream.lines, UTC), UTC).stretches(TODAY + 1, TODAY + 1)
     portfolio = stretch.portfolio
     assert portfolio.logins(TODAY - 200, TODAY + 1).tolist() == [1]
-    assert portfolio.active_between(TODAY - 413, TODAY - 65).tolist() == [False]
-    assert portfolio.active_between(TODAY - 64, TODAY - 64).tolist() == [True]
     assert portfolio.session_ms(TODAY - 61, TODAY + 1).tolist() == [0]
 
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.alert import Severity
-from alerts.risk import RiskLevel, risk_level
+from alerts.metrics.catalogue import CATALOGUE
+from alerts.risk import RiskLevel, indicated, risk_level
+from tests.unit.metric_streams import TODAY, Stream, readings_of
 
 severities = st.lists(st.sampled_from(list(Severity)))
 
@@ -21,6 +23,20 @@ def test_nothing_fires_and_something_can_be_told_is_low() -> None:
 
 def test_nothing_fires_and_nothing_can_be_told_is_unknown() -> None:
     assert risk_level([], known=False) is RiskLevel.UNKNOWN
+
+
+def test_any_leading_indicator_tells_and_no_attribute_does() -> None:
+    stream = Stream().add("account.updated", "a", TODAY - 9, owner="ana", size="small")
+    stream.add("seats.changed", "b", TODAY - 9, purchased=5)
+    readings = readings_of(stream.lines, as_of=TODAY)
+    known = dict(zip(readings.portfolio.account_ids, indicated(readings).tolist(), strict=True))
+    assert known == {"a": False, "b": True}
+
+
+def test_leading_indicators_are_those_of_section_2_but_for_attributes() -> None:
+    leading = {name for name, metric in CATALOGUE.items() if metric.leads}
+    assert {"logins.change_28d", "champion.status", "renewal.days_to", "sentiment.rating"} <= leading
+    assert not {"account.owner", "engagement.score", "health.band", "ttfv.days"} & leading
 
 
 def test_info_never_counts() -> None:

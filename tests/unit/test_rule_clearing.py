@@ -107,7 +107,10 @@ COUNTED = {
     "seats.active": (lambda a: Fraction(a["active"]), ()),
     "seats.purchased": (lambda a: Fraction(a["seats"]), ()),
     "seats.unused": (lambda a: Fraction(max(a["seats"] - a["active"], 0)), ("active", "purchased")),
-    "seats.utilization_change_28d": (lambda a: Fraction(a["active"] - a["active_before"], a["seats"]), ()),
+    "seats.utilization_change_28d": (
+        lambda a: Fraction(a["active"] - a["active_before"], a["seats"]),
+        ("current",),
+    ),
     "features.breadth": (lambda a: Fraction(a["in_use"], a["core"]), ()),
     "features.abandoned_count": (lambda a: Fraction(a["abandoned"]), ()),
     "escalations.open": (lambda a: Fraction(a["escalations"]), ()),
@@ -137,7 +140,10 @@ def reading_of(name, account):
     under = UNDER.get(name, lambda a: 1)(account)
     over = count(account) * under
     assert over.denominator == 1
-    told = {part: account["seats" if part == "purchased" else part] for part in parts}
+    called = {"purchased": "seats"}
+    if name.startswith("seats."):
+        called["current"] = "active"
+    told = {part: account[called.get(part, part)] for part in parts}
     return Reading(int(over), under, Status.OK, None, told)
 
 
@@ -405,6 +411,14 @@ def test_what_cannot_be_told_stands_in_the_way_of_an_or_alone():
     assert cleared(both, missing=("integrations.lost",), **account) is None  # it does not hold
 
 
+def test_a_fraction_that_would_have_to_be_an_exact_number_stands_in_the_way_of_its_own_clause_alone():
+    account = {"active": 3, "seats": 10, "escalations": 2, "current": 70, "previous": 100}
+    either = "seats.utilization != 0.5 {} escalations.open >= 1"
+    assert cleared(either.format("and"), **account) == "resolve 2 escalations"
+    assert cleared(either.format("or"), **account) is None
+    assert cleared("logins.change_28d == -0.3", **account) == "1 more login"
+
+
 # --- in words
 
 
@@ -447,6 +461,13 @@ def test_an_act_has_no_number():
     assert said('champion.status == "silent"', 1, word="silent")["text"] == "a login by the champion"
     assert said('sentiment.rating == "red"', 0, word="red")["text"] == "a yellow rating"
     assert said('sentiment.rating in ("red", "yellow")', 0, word="red")["text"] == "a green rating"
+
+
+def test_any_new_rating_makes_the_newest_one_the_one_before():
+    red, green = 1, 3
+    clause = 'sentiment.previous == "green"'
+    assert said(clause, 3, word="green", rating_code=red)["text"] == "a new rating"
+    assert said(clause, 3, word="green", rating_code=green) is None
 
 
 def test_a_review_is_to_be_booked_by_the_day_of_the_renewal():

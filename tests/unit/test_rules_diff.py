@@ -80,6 +80,23 @@ def test_the_whole_is_about_having_any_alert(found: Difference) -> None:
     assert (found.whole.old.opened, found.whole.new.opened) == (3, 6)
 
 
+def test_any_rule_counts_an_accounts_day_once_and_leaves_info_out(history: History) -> None:
+    twice = """
+rules:
+  - {id: dark, when: activity.dormant_days >= 14, title: t}
+  - {id: darker, when: activity.dormant_days >= 14 and activity.users_before >= 3, title: t}
+  - {id: hint, when: activity.dormant_days >= 7, severity: info, title: t}
+"""
+    hint = (
+        OLD.partition("  - {id: dark")[0]
+        + "  - {id: dark, severity: info, "
+        + OLD.partition("{id: dark, ")[2]
+    )
+    whole = difference(rules(twice), rules(hint), (history, history), Calendar()).whole
+    assert (whole.old.opened, whole.old.first_days) == (1, {"all": TODAY + 13})
+    assert (whole.new.opened, whole.new.first_days) == (2, {"all": TODAY + 11})  # fading, then gone
+
+
 def test_backwards_gains_are_losses(history: History, found: Difference) -> None:
     back = difference(rules(NEW), rules(OLD), (history, history), Calendar())
     assert {each.rule: (each.gained, each.lost) for each in back.rules} == {

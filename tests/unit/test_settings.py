@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.delivery import Telling
 from app.clock import Clock
-from app.settings import SECRETS, Dedup, Delivery, Settings, variable_name
+from app.settings import SECRETS, Dedup, Settings, variable_name
 from consumers.errors import ConfigurationError
 
 CANARY = "canary-4f1b"
@@ -32,7 +33,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = load()
     assert settings.database_url == "sqlite:///bellwether.db"
     assert (settings.host, settings.port, settings.public_url) == ("127.0.0.1", 8000, "http://127.0.0.1:8000")
-    assert settings.delivery is Delivery.LIVE
+    assert settings.delivery is Telling.LIVE
     assert settings.dedup is Dedup.PARTITION
     assert settings.kafka_group_id == "bellwether"
     assert settings.topic_prefix == "bellwether."

@@ -76,6 +76,24 @@ def test_the_threshold_is_of_the_severest_rule_that_the_metric_breaches() -> Non
     assert (found["threshold"], found["rules"]) == (0.4, ["low", "lower", "lowest"])
 
 
+def test_what_clears_a_signal_clears_it_of_every_rule_that_it_breaches() -> None:
+    low, lower = rule("seats.utilization < 0.6", "low"), rule("seats.utilization < 0.4", "x", Severity.HIGH)
+    [found] = told(low, lower).values()
+    assert (found["threshold"], found["clears"]) == (
+        0.4,
+        {"text": "3 more active seats", "by": 3, "unit": "active seats"},
+    )
+    alone = told(rule("seats.utilization < 0.6 and seats.purchased >= 50", "low"), lower)
+    assert alone["seats.utilization"]["clears"]["by"] == 1, "the other rule does not hold anyway"
+
+
+def test_what_clears_a_signal_says_nothing_of_other_metrics_of_the_rule() -> None:
+    both = rule("seats.purchased >= 5 and seats.purchased < 20 and not seats.utilization >= 0.6")
+    found = told(both, rule("seats.utilization < 0.4 or seats.purchased >= 8", "either"))
+    assert found["seats.utilization"]["clears"]["text"] == "3 more active seats"
+    assert found["seats.purchased"]["clears"]["text"] == "6 fewer seats bought"
+
+
 def test_evidence_names_the_versions_of_the_rules_that_read_the_metric() -> None:
     low, other = rule("seats.utilization < 0.6", "low"), rule("seats.purchased >= 50", "big")
     found = told(low, other)

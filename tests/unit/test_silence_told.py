@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from alerts.announcement import Announcer, Telling
-from alerts.delivery import Delivery, DeliveryStatus
+from alerts.announcement import Announcer
+from alerts.delivery import Delivery, DeliveryStatus, Telling
 from alerts.silence import Silence
 from alerts.slack import SlackChannel
 from alerts.webhook import WebhookChannel
