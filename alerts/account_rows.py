@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from alerts.arrays import IntArray
 from alerts.columns import Column
 from alerts.model import Model
+from consumers.days import Calendar
 from consumers.windows import NEVER
 
 Attributes = Callable[[str], Sequence[Any]]
@@ -31,7 +32,8 @@ class Moment:
     ``families`` gives the first day of each family of events over the portfolio; a family that is not in it was never
     received. ``stale`` names the families that are not flowing. ``zone`` is the organisation's, for evidence. ``model``
     is what the configuration says of product and customers. ``median_change`` is that of the whole portfolio at a
-    close; None where it was not asked for or never worked out.
+    close; None where it was not asked for or never worked out. ``newest()`` gives the instant of the newest event of
+    each family of activity, in epoch microseconds; only evidence asks for it.
     """
 
     as_of: int
@@ -41,6 +43,23 @@ class Moment:
     stale: frozenset[str] = frozenset()
     model: Model = field(default_factory=Model)
     median_change: MedianChange | None = None
+    newest: Callable[[], Mapping[str, int]] = dict
+
+    @classmethod
+    def live(
+        cls,
+        calendar: Calendar,
+        now: int,
+        *,
+        families: Mapping[str, int],
+        stale: Collection[str],
+        model: Model,
+        median_change: MedianChange | None = None,
+        newest: Callable[[], Mapping[str, int]] = dict,
+    ) -> Moment:
+        """That of the instant ``now``: yesterday is complete, today is not."""
+        today = calendar.day_of_us(now)
+        return cls(today - 1, today, calendar.zone, families, frozenset(stale), model, median_change, newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,5 @@ class AccountRows:
     moments: Callable[[], Column] | None = None
     features: Callable[[], Column] | None = None
     sessions: Callable[[], Column] | None = None
-    active_days: Callable[[], Column] | None = None
     health: Callable[[], Any] | None = None
     moved: IntArray | None = None

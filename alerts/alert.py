@@ -28,7 +28,7 @@ class Severity(StrEnum):
 
 
 class AlertStatus(StrEnum):
-    """Where an episode stands. Acknowledged, snoozed and silenced are attributes, not states."""
+    """Where an episode stands. Acknowledged and snoozed are attributes, not states."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -66,7 +66,10 @@ class Verdict(IntEnum):
 
 
 def alert_key(rule: str, account_id: str, label: str = "") -> str:
-    """The identity of an alert: a hash of rule, account and label; numbers, text and severity are not in it."""
+    """The identity of an alert: a hash of rule, account and label; numbers, text and severity are not in it.
+
+    Nothing sets a label yet: it would tell apart several alerts of one rule on one account.
+    """
     return hashlib.sha256("\x1f".join((rule, account_id, label)).encode()).hexdigest()
 
 

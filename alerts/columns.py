@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,57 +43,55 @@ def stacked(column: Column, dtype: np.dtype[Any]) -> Stack:
     return Stack(np.frombuffer(b"".join(column), dtype=dtype), sizes)
 
 
-class Records:
-    """The records of all accounts in a row, and where each account's end."""
+class Groups:
+    """Records of n accounts in a row, ``sizes`` of each, and where each account's begin."""
 
-    def __init__(self, column: Column, dtype: np.dtype[Any]) -> None:
-        stack = stacked(column, dtype)
-        self.array: NDArray[Any] = stack.array
-        self.sizes: IntArray = stack.sizes
-        self.ends: IntArray = np.cumsum(self.sizes)
+    def __init__(self, sizes: IntArray) -> None:
+        self.sizes = sizes
+        self.starts: IntArray = np.cumsum(sizes) - sizes
+        self._some = sizes > 0
+        self._starts = self.starts[self._some]
 
-    def owner(self, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The account of each of the records at these places."""
-        return np.searchsorted(self.ends, chosen, side="right")
+    @cached_property
+    def owners(self) -> IntArray:
+        """The place of each record's account."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
-    def total(self, chosen: NDArray[np.intp], values: NDArray[Any] | None = None) -> IntArray:
-        """For each account, how many of the records at these places, which are in order, it has; or their values'
-        sum."""
-        counted = np.ones(len(chosen), dtype=np.int64) if values is None else values
-        running = np.append(np.int64(0), np.cumsum(counted, dtype=np.int64))
-        upto = running[np.searchsorted(chosen, self.ends)]
-        totals: IntArray = np.diff(upto, prepend=np.int64(0))
+    def per_account(self, counts: NDArray[Any]) -> IntArray:
+        """Sums of one number per record, for each account."""
+        totals = np.zeros(len(self.sizes), dtype=np.int64)
+        if len(self._starts):
+            totals[self._some] = np.add.reduceat(counts, self._starts, dtype=np.int64)
         return totals
 
-    def newest(self, chosen: NDArray[np.intp], days: NDArray[Any]) -> IntArray:
-        """For each account, the largest of ``days``, one for each of the records at these places; NEVER without any."""
-        found = np.full(len(self.ends), NEVER, dtype=np.int64)
-        if len(chosen):
-            owner = self.owner(chosen)
-            starts = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-            found[owner[starts]] = np.maximum.reduceat(np.asarray(days, dtype=np.int64), starts)
+    def count_at(self, places: NDArray[np.intp]) -> IntArray:
+        """For each account, how many of the records at these places are its own."""
+        return np.bincount(np.searchsorted(self.starts, places, side="right") - 1, minlength=len(self.sizes))
+
+    def newest(self, days: NDArray[Any]) -> IntArray:
+        """For each account, the largest of one day per record; NEVER without any."""
+        found = np.full(len(self.sizes), NEVER, dtype=np.int64)
+        if len(self._starts):
+            found[self._some] = np.maximum.reduceat(days, self._starts)
         return found
 
 
-class Cells:
-    """The users' cells of all accounts in a row, and where each account's begin."""
+class Records(Groups):
+    """The records of all accounts in a row."""
+
+    def __init__(self, column: Column, dtype: np.dtype[Any]) -> None:
+        stack = stacked(column, dtype)
+        super().__init__(stack.sizes)
+        self.array: NDArray[Any] = stack.array
+
+
+class Cells(Records):
+    """The users' cells of all accounts in a row."""
 
     def __init__(self, column: Column) -> None:
-        stack = stacked(column, CELL_DTYPE)
-        self.array: NDArray[Any] = stack.array
-        self.sizes = stack.sizes
-        self.starts = np.cumsum(self.sizes) - self.sizes
-        self._peopled = self.sizes > 0
-        self._starts = self.starts[self._peopled]
+        super().__init__(column, CELL_DTYPE)
         self.last_day: NDArray[np.int32] = self.array["last_day"]
         self.flags: NDArray[np.uint32] = self.array["flags"]
-
-    def per_account(self, counts: NDArray[Any]) -> IntArray:
-        """Sums of one number per user, for each account."""
-        totals = np.zeros(len(self.sizes), dtype=np.int64)
-        if len(self._starts):
-            totals[self._peopled] = np.add.reduceat(counts, self._starts, dtype=np.int64)
-        return totals
 
 
 def aligned(maps: NDArray[np.uint64], last_day: NDArray[Any], today: int) -> NDArray[np.uint64]:
@@ -117,7 +116,7 @@ def day_matrix(blobs: Column) -> NDArray[Any]:
     return np.stack(rows).astype(np.uint32)
 
 
-def active_on(rings: Column, first: int, last: int) -> BoolArray:
+def active_on(rings: Blobs, first: int, last: int) -> BoolArray:
     """Whether each ring of active days has one of the days [first..last], which lie within the days that it holds.
 
     A ring that is empty, of an account without any activity, has none.
@@ -125,12 +124,8 @@ def active_on(rings: Column, first: int, last: int) -> BoolArray:
     days = np.zeros(KEPT_DAYS, dtype=np.uint8)
     days[np.arange(first, last + 1) % KEPT_DAYS] = 1
     wanted = np.packbits(days, bitorder="little")
-    if isinstance(rings, Stack):
-        whole: NDArray[np.uint8] = rings.array
-    else:
-        blank = bytes(len(wanted))
-        joined = b"".join([ring or blank for ring in rings])
-        whole = np.frombuffer(joined, dtype=np.uint8).reshape(len(rings), len(wanted))
-    hits = whole & wanted
+    blank = bytes(len(wanted))
+    joined = b"".join([ring or blank for ring in rings])
+    hits = np.frombuffer(joined, dtype=np.uint8).reshape(len(rings), len(wanted)) & wanted
     found: BoolArray = np.any(hits != 0, axis=1)
     return found

@@ -202,10 +202,10 @@ def _destination(section: Section, name: str, problems: Problems) -> Destination
     before = len(problems.found)
     kind = section.choice("type", DestinationType)
     section.need("type", "a destination needs a type: slack or webhook")
-    url = _reference(section, "url", problems)
+    url = _reference(section, "url")
     secret = None
     if kind == DestinationType.WEBHOOK:
-        secret = _reference(section, "secret", problems, "webhook")
+        secret = _reference(section, "secret", "webhook")
     elif kind == DestinationType.SLACK:
         for extra in _spellings("secret"):
             if section.ask(extra) is not None:
@@ -223,9 +223,7 @@ def _spellings(what: str) -> tuple[str, str, str]:
     return what, f"{what}_env", f"{what}_file"
 
 
-def _reference(
-    section: Section, what: str, problems: Problems, kind: str = "destination"
-) -> Reference | None:
+def _reference(section: Section, what: str, kind: str = "destination") -> Reference | None:
     """The one of ``url``, ``url_env`` and ``url_file`` that is there, checked if it is the secret itself."""
     names = _spellings(what)
     given = [name for name in names if section.ask(name) is not None]

@@ -40,6 +40,13 @@ class AlertDesk:
         self._announcer = announcer
         self._calendar = calendar
 
+    def find(self, alert_id: str) -> Alert:
+        """As it stands; until the end of the transaction nobody else moves it. Raises UnknownAlert."""
+        alert = self._work.alerts([alert_id]).get(alert_id)
+        if alert is None:
+            raise UnknownAlert(f"there is no alert {alert_id[:64]!r}")
+        return alert
+
     def acknowledge(self, alert_id: str, actor: str, now: int) -> Alert:
         """``actor`` has it, until it resolves or gets worse. Raises UnknownAlert, AlertClosed, AlertMoved."""
         alert = self._firing(alert_id, "acknowledged")
@@ -49,7 +56,7 @@ class AlertDesk:
         return self._write(moved(alert, after, "acknowledged", None, now, tells=False, actor=actor), now)
 
     def snooze(self, alert_id: str, until: int, actor: str, now: int) -> Alert:
-        """Hidden until the instant ``until`` or until it gets worse; one that is past ends a snooze.
+        """Marked as snoozed until the instant ``until`` or until it gets worse; one that is past ends a snooze.
 
         Raises UnknownAlert, AlertClosed, AlertMoved.
         """
@@ -67,7 +74,7 @@ class AlertDesk:
 
         Of one that is closed already only the outcome is written, and not told. Raises UnknownAlert, AlertMoved.
         """
-        alert = self._find(alert_id)
+        alert = self.find(alert_id)
         if not alert.open:
             news = outcome is not None and (alert.outcome, alert.outcome_note) != (outcome, note or None)
             return self._say("feedback", alert, actor, now, outcome=outcome, note=note) if news else alert
@@ -83,7 +90,7 @@ class AlertDesk:
 
         Raises UnknownAlert, AlertMoved.
         """
-        return self._say("commented", self._find(alert_id), actor, now)
+        return self._say("commented", self.find(alert_id), actor, now)
 
     def feedback(
         self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""
@@ -92,7 +99,7 @@ class AlertDesk:
 
         Raises UnknownAlert, AlertMoved; AlertOpen for an outcome of an open one.
         """
-        alert = self._find(alert_id)
+        alert = self.find(alert_id)
         if outcome is not None and alert.open:
             raise AlertOpen(f"alert {alert.id} is {alert.status.value}: resolve it with its outcome")
         return self._say("feedback", alert, actor, now, outcome=outcome, note=note)
@@ -115,14 +122,8 @@ class AlertDesk:
         self._work.apply([move], [], now)
         return replace(move.after, evidence=alert.evidence)
 
-    def _find(self, alert_id: str) -> Alert:
-        alert = self._work.alerts([alert_id]).get(alert_id)
-        if alert is None:
-            raise UnknownAlert(f"there is no alert {alert_id[:64]!r}")
-        return alert
-
     def _firing(self, alert_id: str, done: str) -> Alert:
-        alert = self._find(alert_id)
+        alert = self.find(alert_id)
         if alert.status is not AlertStatus.FIRING:
             raise AlertClosed(f"alert {alert.id} is {alert.status.value}: only a firing one can be {done}")
         return alert

@@ -9,27 +9,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cache
 
-import numpy as np
-
-from alerts.alert import Alert, Move, Reason, alert_key
-from alerts.announcement import Announcer, Baseline
-from alerts.lifecycle import Finding, Occasion, Subject, resolved, transition
+from alerts.account_rows import Moment
+from alerts.alert import Move, Reason, alert_key
+from alerts.announcement import Baseline
+from alerts.finding import Occasion, Subject
+from alerts.lifecycle import resolved, transition
+from alerts.metrics.details import details, subjects
 from alerts.metrics.health import close_again, close_health
-from alerts.metrics.readings import Readings, evidence
-from alerts.model import Model
-from alerts.portfolio import Moment, Portfolio
-from alerts.portfolio_median import ADJUSTED, is_settled, reads_median, settle_median
-from alerts.risk import changed_levels
-from alerts.rules.explain import explain
-from alerts.rules.rule import Judgement, Mode, Rule, render_title
-from alerts.ruling import finding_of, terms_of
+from alerts.metrics.readings import Readings
+from alerts.particulars import Details, Verdicts, with_particulars
+from alerts.portfolio import Portfolio
+from alerts.portfolio_median import is_settled, reads_median, settle_median
+from alerts.risk import changed_levels, indicated
+from alerts.rulebook import Rulebook
+from alerts.rules.rule import Mode
+from alerts.ruling import terms_of
 from alerts.store import AlertMoved, AlertStore, AlertTransaction, Batch, Judged
-from alerts.values import BoolArray
 from alerts.worklist import Cell, accounts_within, worklist
 from consumers.days import Calendar
-from consumers.windows import NEVER
 
 # One sweep transaction: what is read fits the processor's cache, and intake waits for some 0.05 s at most.
 SWEEP_ACCOUNTS = 5_000
@@ -40,15 +39,6 @@ MOST_CELLS = 1_000
 # A source that is behind and has not moved for this long no longer holds its accounts back.
 NO_PROGRESS_US = 15 * 60 * 1_000_000
 _TRIES = 5  # of a transaction that lost a race; each loss means that a rival has made progress
-
-
-@dataclass(frozen=True, slots=True)
-class Rulebook:
-    """What is judged and told: one configuration, swapped whole on reload."""
-
-    rules: Sequence[Rule]
-    announcer: Announcer = field(default_factory=Announcer)
-    model: Model = field(default_factory=Model)
 
 
 @dataclass(slots=True)
@@ -167,15 +157,8 @@ class Evaluator:
             settle_median(self._store, moment, self._sweep_accounts)
 
     def _moment(self, rulebook: Rulebook, families: Mapping[str, int], now: int) -> Moment:
-        today = self._calendar.day_of_us(now)
-        return Moment(
-            as_of=today - 1,
-            today=today,
-            zone=self._calendar.zone,
-            families=families,
-            stale=frozenset(self._stale(now)),
-            model=rulebook.model,
-        )
+        stale = self._stale(now)
+        return Moment.live(self._calendar, now, families=families, stale=stale, model=rulebook.model)
 
     def _sweep(self, occasion: Occasion, alive: Callable[[], None]) -> Summary:
         rulebook = self._rulebook()
@@ -232,7 +215,7 @@ class Evaluator:
 
     def _judge(self, work: AlertTransaction, rulebook: Rulebook, batch: Batch, occasion: Occasion) -> Summary:
         now = occasion.now
-        moment = self._moment(rulebook, work.families(), now)
+        moment = replace(self._moment(rulebook, work.families(), now), newest=cache(work.newest))
         if reads_median(rulebook.rules):
             moment = replace(moment, median_change=work.median_change())
         portfolio = Portfolio(batch.rows, moment)
@@ -243,10 +226,10 @@ class Evaluator:
         judgements = [rule.judge(readings) for rule in rulebook.rules]
         cells = worklist(rulebook.rules, judgements, portfolio.churned, batch, closing=closing)
         judged = accounts_within(cells, self._most_cells, len(batch))
-        found = _Found(rulebook.rules, judgements, batch, portfolio, readings)
-        moves = self._moves(work, found, [cell for cell in cells if cell.account < judged], occasion)
+        verdicts = Verdicts(rulebook.rules, judgements, batch, readings)
+        moves = self._moves(work, verdicts, [cell for cell in cells if cell.account < judged], occasion)
         deliveries = self._write(work, rulebook, moves, moment.today, now)
-        levels = changed_levels(batch, moves, _known(readings)[:judged])
+        levels = changed_levels(batch, moves, indicated(readings)[:judged])
         nos = batch.rows.nos[:judged]
         if closing:  # that all were judged is told by the schedule, in one row
             nos = [no for no, before in zip(nos, batch.judged, strict=False) if not before]
@@ -258,58 +241,62 @@ class Evaluator:
         return Summary(judged, Counter(move.kind for move in moves), deliveries, judged < len(batch))
 
     def _moves(
-        self, work: AlertTransaction, found: _Found, cells: Sequence[Cell], occasion: Occasion
+        self, work: AlertTransaction, verdicts: Verdicts, cells: Sequence[Cell], occasion: Occasion
     ) -> list[Move]:
         if not cells:
             return []
-        batch = found.batch
+        batch = verdicts.batch
         alerts = work.alerts([cell.standing.id for cell in cells if cell.standing is not None])
         fresh = {int(batch.rows.nos[cell.account]) for cell in cells if cell.standing is None}
         episodes = work.last_episodes(sorted(fresh))
         first = replace(occasion, first_judgement=True)
-        moves = []
+        moving: list[tuple[Cell, Move]] = []
         for cell in cells:
-            rule, place = found.rules[cell.rule], cell.account
+            rule, place = verdicts.rules[cell.rule], cell.account
             alert = None if cell.standing is None else alerts[cell.standing.id]
             subject = Subject(int(batch.rows.nos[place]), batch.rows.account_ids[place])
             move = transition(
                 alert,
                 subject,
                 terms_of(rule),
-                found.finding(cell.rule, place),
+                verdicts.finding(cell),
                 occasion if batch.judged[place] else first,
                 last_episode=episodes.get(alert_key(rule.id, subject.account_id), 0),
             )
             if move is not None:
-                moves.append(self._dressed(move, found, cell.rule, place))
-        return moves
+                moving.append((cell, move))
+        named = self._details(work, verdicts, [cell for cell, move in moving if move.kind != "held"])
+        return [
+            with_particulars(move, verdicts, cell, self._calendar, named.get(cell.account))
+            for cell, move in moving
+        ]
 
-    def _dressed(self, move: Move, found: _Found, number: int, place: int) -> Move:
-        """The move with what is worked out only for the few that move: evidence, title, due time.
-
-        A resolved alert keeps the title under which it fired.
-        """
-        rule = found.rules[number]
-        if move.kind == "held":
-            return replace(move, after=replace(move.after, evidence={}))
-        alert, readings = move.after, found.readings
-        title, due_at = alert.title, alert.due_at
-        if alert.open:
-            shown = {
-                name: readings.plain(name, place, rule.floors.get(name)) for name in rule.heading.metrics
-            }
-            title = render_title(rule, shown)
-        if move.kind == "firing":
-            due_at = self._due_at(rule, found, place, alert)
-        evidence = _evidence(rule, readings, place, found.judgements[number])
-        return replace(move, after=replace(alert, title=title, due_at=due_at, evidence=evidence))
-
-    def _due_at(self, rule: Rule, found: _Found, place: int, alert: Alert) -> int | None:
-        """The last second of the last day to act."""
-        assert alert.fired_at is not None
-        fired_day = self._calendar.day_of_us(alert.fired_at)
-        day = rule.playbook.due_day(fired_day, found.renewal_day(place))
-        return None if day is None else self._calendar.close_us(day) - 1_000_000
+    def _details(
+        self, work: AlertTransaction, verdicts: Verdicts, cells: Sequence[Cell]
+    ) -> dict[int, Details]:
+        """What evidence names beside the numbers of these cells, by the place of the account."""
+        about: dict[int, frozenset[str]] = {}
+        for cell in cells:
+            if found := subjects(verdicts.rules[cell.rule].metrics):
+                about[cell.account] = about.get(cell.account, frozenset()) | found
+        portfolio, nos = verdicts.readings.portfolio, verdicts.batch.rows.nos
+        places = sorted(about)
+        gave_up = [
+            place for place in places if "features" in about[place] and portfolio.abandoned_features(place)
+        ]
+        facts = work.facts([nos[place] for place in places])
+        usage = work.usage([nos[place] for place in gave_up])
+        return {
+            place: details(
+                portfolio,
+                place,
+                self._calendar,
+                facts=facts.get(nos[place], b""),
+                usage=usage.get(nos[place], b""),
+                about=about[place],
+            )
+            for place in places
+        }
 
     def _write(
         self, work: AlertTransaction, rulebook: Rulebook, moves: Sequence[Move], today: int, now: int
@@ -353,24 +340,6 @@ class Evaluator:
         return Summary(0, Counter(move.kind for move in moves), deliveries)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the rules found in a batch of accounts."""
-
-    rules: Sequence[Rule]
-    judgements: Sequence[Judgement]
-    batch: Batch
-    portfolio: Portfolio
-    readings: Readings
-
-    def finding(self, number: int, place: int) -> Finding:
-        return finding_of(self.judgements[number], self.portfolio.churned, place)
-
-    def renewal_day(self, place: int) -> int | None:
-        day = int(self.portfolio.number("renewal_day")[place])
-        return None if day == NEVER else day
-
-
 def _cooling_since(rulebook: Rulebook, now: int) -> int | None:
     """The instant from which on a resolved alert may still keep its rule from opening."""
     longest = max((rule.cooldown_us for rule in rulebook.rules), default=0)
@@ -380,22 +349,3 @@ def _cooling_since(rulebook: Rulebook, now: int) -> int | None:
 def _is_baseline(move: Move) -> bool:
     """Whether the summary tells of it: it began to fire as part of a baseline, by a rule that is told."""
     return move.kind == "firing" and move.after.baseline and "mode" not in move.after.evidence
-
-
-def _evidence(rule: Rule, readings: Readings, place: int, judgement: Judgement) -> dict[str, Any]:
-    """Why the rule found what it found, and each metric that it read, as they are now."""
-    proofs = {name: evidence(readings, name, place, rule.floors.get(name)) for name in rule.metrics}
-    found = {**explain(rule, readings, place, judgement).describe(), "metrics": proofs}
-    return {**found, "mode": rule.mode.value} if rule.mode is Mode.SHADOW else found
-
-
-def _known(readings: Readings) -> BoolArray:
-    """Accounts of which some leading indicator is ok; attributes (2.12) indicate nothing by themselves, and the
-    adjusted change is ok where the plain one is."""
-    known = np.zeros(readings.size, dtype=np.bool_)
-    for metric in readings.catalogue.values():
-        if metric.section.startswith("2.") and metric.section != "2.12" and metric.name != ADJUSTED:
-            known |= readings.values(metric.name).ok()
-            if known.all():
-                break
-    return known

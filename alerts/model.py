@@ -81,8 +81,8 @@ class Model:
 
     ``core_features`` are the names that adoption is measured by, for accounts without a list of their own. ``country``
     is whose holidays count where an account names none (``DE``, ``US-CA``). ``currency`` is the reporting currency;
-    None: that of the largest sum. ``expected_gaps`` says by the name of a source how many microseconds without an
-    event are no silence (METRICS section 7).
+    None: the one in which most accounts were told an amount. ``expected_gaps`` says by the name of a source how many
+    microseconds without an event are no silence (METRICS section 7).
     """
 
     core_features: tuple[str, ...] = ()

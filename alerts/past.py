@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts.account_rows import AccountRows, Moment
 from alerts.columns import MOMENT_DTYPE, Stack, stacked
 from alerts.model import Model
 from alerts.past_facts import Told
 from alerts.past_windows import Places, Windows
-from alerts.portfolio import AccountRows, Moment, Portfolio
+from alerts.portfolio import Portfolio
 from alerts.values import IntArray
 from consumers.days import Calendar
 from consumers.facts import PROFILE_FIELDS
@@ -105,7 +106,6 @@ class _Close:
     login_maps: NDArray[np.uint64]
     features: NDArray[Any]
     sessions: NDArray[np.int64]
-    active_days: NDArray[np.uint8]
     moments: Sequence[bytes]
     attributes: Sequence[Mapping[str, str]]
 
@@ -142,7 +142,6 @@ class _Rows:
             login_maps=windows.login_maps[:users].copy(),
             features=windows.uses.features[:features].copy(),
             sessions=windows.sessions[:known].copy(),
-            active_days=windows.active_days[:known].copy(),
             moments=told.moments[:known],
             attributes=told.attributes[:known],
         )
@@ -171,7 +170,6 @@ class _Rows:
             moments=lambda: _moved_moments([blob for close in closes for blob in close.moments], shifts),
             sessions=lambda: _sessions(_turned([close.sessions for close in closes], lags), day),
             features=lambda: _moved([close.features for close in closes], features, shifts),
-            active_days=lambda: _packed(_turned([close.active_days for close in closes], lags)),
             moved=shifts,
             attributes=lambda name: [each.get(name) for each in attributes],
         )
@@ -193,11 +191,6 @@ def _turned(rings: Sequence[NDArray[Any]], lags: Sequence[int]) -> Stack:
     """Rings in which each column belongs to a day so much later."""
     whole = np.concatenate([np.roll(ring, lag, axis=1) for ring, lag in zip(rings, lags, strict=True)])
     return Stack(whole, np.ones(len(whole), dtype=np.int64))
-
-
-def _packed(rings: Stack) -> Stack:
-    """Rings of one byte for each day as the windows have them, one bit for each (:mod:`consumers.active_days`)."""
-    return Stack(np.packbits(rings.array, axis=1, bitorder="little"), rings.sizes)
 
 
 def _sessions(rings: Stack, day: int) -> Stack:

@@ -72,8 +72,8 @@ class Places:
 class Windows:
     """The windows at the close of the last day that was folded in.
 
-    ``days`` are the rings of daily logins, ``active_days`` those of days with any activity, one byte each, ``sessions``
-    rings of MAP_DAYS days with the milliseconds of sessions; day ``d`` is in the column ``d`` modulo the ring's length.
+    ``days`` are the rings of daily logins, ``sessions`` rings of MAP_DAYS days with the milliseconds of sessions; day
+    ``d`` is in the column ``d`` modulo the ring's length.
     """
 
     def __init__(self, history: History, places: Places) -> None:
@@ -84,13 +84,12 @@ class Windows:
         self.cells["last_day"] = NEVER
         self.login_maps = np.zeros(len(places.owner), dtype=np.uint64)
         self.days: NDArray[Any] = np.zeros((accounts, KEPT_DAYS), dtype=np.uint16)
-        self.active_days = np.zeros((accounts, KEPT_DAYS), dtype=np.uint8)
         self.sessions = np.zeros((accounts, MAP_DAYS), dtype=np.int64)
         self.uses = _Uses(history, places)
 
     def fold(self, day: int) -> None:
         """Take in the activity of ``day``. No day may be left out, but where nothing came before."""
-        for ring in (self.days, self.active_days, self.sessions):
+        for ring in (self.days, self.sessions):
             ring[:, day % ring.shape[1]] = 0
         history = self._history
         span = slice(*np.searchsorted(history.activity, (day << 33, (day + 1) << 33)))
@@ -102,7 +101,6 @@ class Windows:
         accounts = self.places.owner[places]
         self._count(day, accounts, np.where(logins, history.counts[span], 0))
         self._meet(day, places, logins)
-        self.active_days[accounts, day % KEPT_DAYS] = 1
         profile = self.profile
         profile["ring_day"][accounts[logins]] = day
         profile["last_day"][accounts] = day

@@ -13,44 +13,30 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.account_rows import AccountRows, Attributes, Moment
+from alerts.account_rows import AccountRows, Moment
 from alerts.arrays import BoolArray, IntArray
 from alerts.columns import (
     FEATURE_DTYPE,
-    MOMENT_DTYPE,
     PROFILE_DTYPE,
     Cells,
     Column,
     Records,
-    Stack,
-    active_on,
     aligned,
-    day_matrix,
     stacked,
 )
 from alerts.portfolio_features import Adoption
+from alerts.portfolio_logins import DailyLogins
+from alerts.portfolio_moments import Happened, Moments
 from alerts.portfolio_people import LastSeen, contacts_active, last_seen, sponsor_day
-from consumers.windows import CHAMPION, DEACTIVATED, KEPT_DAYS, MAP_DAYS, NEVER
-
-__all__ = ["AccountRows", "Attributes", "Moment", "Portfolio"]
-
-RUNNING_DAYS = 207  # the 28-day totals that end in the last 180 days begin here (METRICS section 2.1)
+from consumers.windows import CHAMPION, DEACTIVATED, MAP_DAYS, NEVER
 
 # What is the same with and without today so far; so are counts over windows that end by D.
 _WHATEVER_THE_DAY = frozenset(
     {
-        "number",
-        "attribute",
-        "logins",
-        "peak",
-        "running",
-        "records",
-        "features",
-        "kind",
-        "moments",
-        "moment sum",
+        *("number", "attribute", "daily logins", "logins", "peak", "champions"),
+        *("records", "moments", "moment sum", "newest"),
+        *("features", "session days", "sessions", "core"),
     }
-    | {"newest", "sessions", "core", "core features"}
 )
 _BY_WINDOW = frozenset({"users", "user_days"})  # ("users", first, last, …)
 
@@ -129,52 +115,19 @@ class Portfolio:
 
     def logins(self, first: int, last: int) -> IntArray:
         """Logins on the days [first..last], which reach back 206 days from D at most."""
-        return self._once(("logins", first, last), lambda: self._sum(first, last))
+        return self._once(("logins", first, last), lambda: self._daily_logins().total(first, last))
 
     def peak_logins(self, width: int, first_end: int, last_end: int) -> IntArray:
         """The largest total of ``width`` days in a row that ends on a day of [first_end..last_end], up to D."""
+        return self._once(
+            ("peak", width, first_end, last_end),
+            lambda: self._daily_logins().peak(width, first_end, last_end),
+        )
 
-        def read() -> IntArray:
-            sums, origin = self._running()
-            low, high = first_end - origin, last_end - origin
-            ends, starts = sums[low + 1 : high + 2], sums[low + 1 - width : high + 2 - width]
-            peaks: IntArray = (ends - starts).max(axis=0).astype(np.int64)
-            return peaks
-
-        return self._once(("peak", width, first_end, last_end), read)
-
-    def _sum(self, first: int, last: int) -> IntArray:
-        sums, origin = self._running()
-        total: IntArray = (sums[last - origin + 1] - sums[first - origin]).astype(np.int64)
-        return total
-
-    def _running(self) -> tuple[NDArray[Any], int]:
-        """Running sums of daily logins, days down and accounts across, and the day they begin with.
-
-        Every total is then one subtraction. Adding whole rows is twice as fast as a sum along each account.
-        """
-        origin = self.as_of - RUNNING_DAYS + 1
-
-        def read() -> NDArray[Any]:
-            matrix = day_matrix(self._rows.days)
-            sums = np.zeros(
-                (RUNNING_DAYS + 1, self.size), dtype=np.int64 if matrix.itemsize > 2 else np.int32
-            )
-            low, high = origin % KEPT_DAYS, self.as_of % KEPT_DAYS
-            if low <= high:
-                sums[1:] = matrix[:, low : high + 1].T
-            else:
-                sums[1 : KEPT_DAYS - low + 1] = matrix[:, low:].T
-                sums[KEPT_DAYS - low + 1 :] = matrix[:, : high + 1].T
-            newest = self.number("ring_day")
-            quiet = np.flatnonzero(newest < self.as_of)  # their later slots still hold days of a year before
-            if len(quiet):
-                sums[1:, quiet] *= np.arange(origin, self.as_of + 1)[:, None] <= newest[None, quiet]
-            for day in range(1, len(sums)):
-                sums[day] += sums[day - 1]
-            return sums
-
-        return self._once(("running",), read), origin
+    def _daily_logins(self) -> DailyLogins:
+        return self._once(
+            ("daily logins",), lambda: DailyLogins(self._rows.days, self.number("ring_day"), self.as_of)
+        )
 
     # --- users --------------------------------------------------------------------------------------------------
 
@@ -216,28 +169,31 @@ class Portfolio:
         ``width`` days that end with their last activity day."""
 
         def read() -> IntArray:
-            cells = self._users()
-            silent = (cells.flags & CHAMPION) != 0
+            champions = self._once(("champions",), lambda: np.flatnonzero(self._users().flags & CHAMPION))
             last_days, maps = self._last_seen()
-            silent &= last_days < quiet_since
-            chosen = np.flatnonzero(silent)
-            recent = maps[chosen] & np.uint64((1 << width) - 1)
-            silent[chosen] = np.bitwise_count(recent) >= days
-            return cells.per_account(silent)
+            silent = champions[last_days[champions] < quiet_since]
+            recent = maps[silent] & np.uint64((1 << width) - 1)
+            return self._users().count_at(silent[np.bitwise_count(recent) >= days])
 
         return self._once(("silent", quiet_since, width, days), read)
 
     def sponsor_day(self) -> IntArray:
-        """The newest day over the current sponsors with a user id: the last one on which the user was active; of one
-        never seen the later of the day on which he got the role and the first day of logins. NEVER without any
-        (METRICS 2.6)."""
+        """The newest day on which the user of a current sponsor was active. Where none of them was ever seen, the
+        newest from which one counts: the later of the day on which he got the role and the first day of logins, or of
+        other activity where logins were never received. NEVER without a sponsor with a user id (METRICS 2.6)."""
 
         return self._once(
             ("sponsor",),
             lambda: sponsor_day(
-                self._moments(), self._users(), self._last_seen()[0], self.family_day("logins")
+                self._moments(), self._users(), self._last_seen()[0], self._activity_first_heard()
             ),
         )
+
+    def _activity_first_heard(self) -> IntArray:
+        others = [family for family in ("features", "sessions") if self.fed(family)]
+        if self.fed("logins") or not others:
+            return self.family_day("logins")
+        return self.family_day(min(others, key=lambda family: self.moment.families[family]))
 
     def contacts_active(self, first: int, last: int) -> IntArray:
         """Distinct current contacts whose user's last activity day is in [first..last]."""
@@ -254,51 +210,28 @@ class Portfolio:
 
     def moment_count(self, kind: int, first: int, last: int) -> IntArray:
         """How many moments of a kind of ``consumers.moments`` lie on the days [first..last]."""
-        return self._once(
-            ("moments", kind, first, last), lambda: self._moments().total(self._between(kind, first, last))
-        )
+        return self._once(("moments", kind, first, last), lambda: self._moments().of(kind).count(first, last))
 
     def moment_sum(self, kind: int, first: int, last: int) -> IntArray:
         """The sum of their values."""
-
-        def read() -> IntArray:
-            chosen = self._between(kind, first, last)
-            return self._moments().total(chosen, self._moments().array["value"][chosen])
-
-        return self._once(("moment sum", kind, first, last), read)
+        return self._once(
+            ("moment sum", kind, first, last), lambda: self._moments().of(kind).total(first, last)
+        )
 
     def newest_moment(self, kind: int, upto: int | None = None) -> IntArray:
         """The newest day of a moment of that kind, none after ``upto``; NEVER without one."""
+        return self._once(("newest", kind, upto), lambda: self._moments().of(kind).newest_day(upto))
 
-        def read() -> IntArray:
-            chosen = self._of_kind(kind) if upto is None else self._between(kind, 0, upto)
-            return self._moments().newest(chosen, self._moments().array["day"][chosen])
-
-        return self._once(("newest", kind, upto), read)
-
-    def _between(self, kind: int, first: int, last: int) -> NDArray[np.intp]:
-        chosen = self._of_kind(kind)
-        days = self._moments().array["day"][chosen].astype(np.int64)
-        return chosen[(days >= first) & (days <= last)]
-
-    def _of_kind(self, kind: int) -> NDArray[np.intp]:
-        return self._once(("kind", kind), lambda: np.flatnonzero(self._moments().array["kind"] == kind))
-
-    def _moments(self) -> Records:
-        return self._once(("records",), lambda: Records(self._column(self._rows.moments), MOMENT_DTYPE))
+    def _moments(self) -> Moments:
+        return self._once(("records",), lambda: Moments(self._column(self._rows.moments)))
 
     # --- features and sessions ------------------------------------------------------------------------------------
 
     def session_ms(self, first: int, last: int) -> IntArray:
         """Milliseconds of all sessions that ended on the days [first..last], within 62 days of today."""
 
-        def read() -> IntArray:
-            sessions = Records(self._column(self._rows.sessions), MOMENT_DTYPE)
-            days = sessions.array["day"].astype(np.int64)
-            chosen = np.flatnonzero((days >= first) & (days <= last))
-            return sessions.total(chosen, sessions.array["value"][chosen])
-
-        return self._once(("sessions", first, last), read)
+        sessions = self._once(("session days",), lambda: Happened.read(self._column(self._rows.sessions)))
+        return self._once(("sessions", first, last), lambda: sessions.total(first, last))
 
     def core_count(self) -> IntArray:
         """How many core features the account is entitled to: those of its own list, else of the configuration's."""
@@ -333,30 +266,6 @@ class Portfolio:
             return Adoption(features, self.profile["core_own"], core, self.as_of, self.today)
 
         return self._once(("adoption",), read)
-
-    # --- days of any activity -------------------------------------------------------------------------------------
-
-    def active_between(self, first: int, last: int) -> BoolArray:
-        """Whether anybody was active on the days [first..last], within 414 days of today."""
-        if self.today - first >= KEPT_DAYS - 1:
-            raise ValueError(
-                f"a window of active days reaches back {self.today - first} days; {KEPT_DAYS - 2} are kept"
-            )
-
-        def read() -> BoolArray:
-            newest = self.number("last_day")
-            # Only where something lies behind the window does the ring have to say it.
-            behind = np.flatnonzero(newest > last)
-            found = (newest >= first) & (newest <= last)
-            rings = self._column(self._rows.active_days)
-            if isinstance(rings, Stack):
-                chosen: Column = Stack(rings.array[behind], rings.sizes[behind])
-            else:
-                chosen = [rings[index] for index in behind.tolist()]
-            found[behind] = active_on(chosen, first, last)
-            return found
-
-        return self._once(("active", first, last), read)
 
     def _column(self, read: Callable[[], Column] | None) -> Column:
         return [b""] * self.size if read is None else read()

@@ -26,16 +26,16 @@ class Adoption:
     def in_use(self, mask: np.uint64, days: int) -> IntArray:
         """How many core features anybody used on ``days`` or more of the days of ``mask``, bit i being today - i."""
         used = np.bitwise_count(self._aligned & mask) >= days
-        return self._features.total(np.flatnonzero(used & self._is_core))
+        return self._features.per_account(used & self._is_core)
 
     def abandoned(self) -> IntArray:
         """How many core features two users or more used in [D-55..D-28] and nobody in [D-27..D]."""
-        return self._features.total(np.flatnonzero(self._is_abandoned))
+        return self._features.per_account(self._is_abandoned)
 
     def abandoned_hashes(self, index: int) -> list[int]:
         """Which those are, of one account."""
-        end = int(self._features.ends[index])
-        rows = slice(end - int(self._features.sizes[index]), end)
+        start = int(self._features.starts[index])
+        rows = slice(start, start + int(self._features.sizes[index]))
         found: list[int] = self._features.array["feature"][rows][self._is_abandoned[rows]].tolist()
         return found
 

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from alerts.alert import Alert, AlertStatus, Reason, Severity, Verdict
+from alerts.finding import Occasion, Subject, Terms
 from alerts.health.memory import HealthMemory
-from alerts.lifecycle import Occasion, Subject, Terms, transition
+from alerts.lifecycle import transition
 from alerts.metrics.readings import Readings
 from alerts.model import Model
 from alerts.past import Past, Stretch

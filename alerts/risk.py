@@ -8,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 
 from alerts.alert import AlertStatus, Move, Severity
+from alerts.metrics.readings import Readings
+from alerts.portfolio_median import ADJUSTED
 from alerts.store import Batch
 from alerts.values import BoolArray
 
@@ -25,13 +27,27 @@ class RiskLevel(StrEnum):
 def risk_level(firing: Iterable[Severity], known: bool) -> RiskLevel:
     """The highest severity among an account's firing alerts, acknowledged, snoozed or not; ``info`` does not count.
 
-    ``known``: whether any metric of docs/metrics.md is ok. It matters only where nothing fires: an alert that
+    ``known``: whether any leading indicator is ok. It matters only where nothing fires: an alert that
     holds while nothing can be told is still an alert.
     """
     worst = max((severity for severity in firing if severity is not Severity.INFO), key=_rank, default=None)
     if worst is not None:
         return RiskLevel(worst.value)
     return RiskLevel.LOW if known else RiskLevel.UNKNOWN
+
+
+def indicated(readings: Readings) -> BoolArray:
+    """The accounts of which any leading indicator is ok.
+
+    That of the adjusted change tells nothing more and costs the most: it is ok only where the plain one is.
+    """
+    known = np.zeros(readings.size, dtype=np.bool_)
+    for metric in readings.catalogue.values():
+        if metric.leads and metric.name != ADJUSTED:
+            known |= readings.values(metric.name).ok()
+            if known.all():
+                break
+    return known
 
 
 def changed_levels(batch: Batch, moves: Sequence[Move], known: BoolArray) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alerts.alert import Verdict
-from alerts.lifecycle import Finding, Terms
+from alerts.finding import Finding, Terms
 from alerts.rules.rule import Judgement, Mode, Rule
 from alerts.values import BoolArray
 

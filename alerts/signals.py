@@ -22,8 +22,8 @@ def signals(
 
     ``breached``: the value stands, and what a rule says of it is part of why that rule's condition holds.
     ``threshold`` and ``gap`` are of the severest such rule, else of the first that reads the metric. ``clears`` is the
-    smallest change with which a breached value is no longer past that threshold, ``{"text", "by", "unit"}``, None
-    where nobody can bring it about; ``test`` is what a ``significant()`` of the same rule found, ``{"p_value",
+    smallest change with which a breached value no longer is, for any rule, ``{"text", "by", "unit"}``, None where
+    nobody can bring it about; ``test`` is what a ``significant()`` of the same rule found, ``{"p_value",
     "level", "counts"}``. ``details``: see :func:`~alerts.metrics.readings.evidence`.
     """
     because = {rule.id: grounds(rule, readings, index) for rule in rules}
@@ -51,7 +51,7 @@ def signals(
                 "breached": bool(breaching),
                 "threshold": None if clause is None else _flat(clause.plain_threshold),
                 "gap": None if clause is None else gap(clause, values, index),
-                "clears": clears(clause, values, index) if breaching and clause is not None else None,
+                "clears": clears(name, breaching, readings, index) if breaching else None,
                 "test": _test(chosen, name, values, index),
                 "evidence": evidence(
                     readings, name, index, floor, rules=versions(name, readers), details=details

@@ -12,11 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from alerts.account_rows import MedianChange
+from alerts.account_rows import AccountRows, MedianChange
 from alerts.alert import Alert, Move
 from alerts.delivery import Delivery
 from alerts.health.state import Records
-from alerts.portfolio import AccountRows
 from consumers.errors import StorageError
 
 
@@ -103,6 +102,15 @@ class AlertTransaction(Protocol):
 
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
+
+    def newest(self) -> Mapping[str, int]:
+        """The instant of the newest event of each family of activity, of whatever source."""
+
+    def facts(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """What is stored of the facts of these accounts, which are in order; those without any are left out."""
+
+    def usage(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """The same of the features that they use."""
 
     def cards(self, account_nos: Iterable[int]) -> Mapping[int, AccountCard]:
         """What messages say of these accounts."""

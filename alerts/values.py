@@ -77,7 +77,8 @@ class Metric:
     ``compute(portfolio, floor)`` gets the volume floor that a rule asked for, or None for ``default_floor``;
     metrics without a floor ignore it. ``reads`` are the event families whose absence makes the value unknown.
     ``counts`` names the two parts whose change the metric is, later one first, where both are counts of events over
-    windows of one length: those that ``significant()`` can test.
+    windows of one length: those that ``significant()`` can test. ``terms(portfolio, index)`` is what the configuration
+    says that an account's value goes by, for evidence.
     """
 
     name: str
@@ -89,6 +90,12 @@ class Metric:
     words: tuple[str, ...] = ()  # the possible values of a TEXT metric; empty: free text
     reads: tuple[str, ...] = ()
     counts: tuple[str, str] | None = None
+    terms: Callable[[Portfolio, int], dict[str, Any]] | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is a leading indicator; attributes (METRICS 2.12) indicate nothing by themselves."""
+        return self.section.startswith("2.") and self.section != "2.12"
 
 
 def plain(metric: Metric, values: Values, index: int) -> Any:

@@ -57,7 +57,7 @@ def accounts_within(cells: Sequence[Cell], most: int, accounts: int) -> int:
 
 
 def clearing(judgement: Judgement) -> VerdictArray:
-    """The condition as a firing alert sees it, in vectors: what ``lifecycle.Finding.clearing`` says of one."""
+    """The condition as a firing alert sees it, in vectors: what ``Finding.clearing`` says of one."""
     if judgement.clear is None:
         return judgement.verdict
     gone = (judgement.verdict == Verdict.FALSE) & judgement.because_not_applicable

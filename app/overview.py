@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alerts.account_rows import Moment
 from alerts.alert import Severity
@@ -34,6 +35,7 @@ _STEPS = 10  # of the distribution, 10 points each
 _ENOUGH = 6_000  # hundredths of a percent of coverage, below which there is no band
 _WHOLE = 10_000
 _DAY_0 = date(1970, 1, 1)
+_WORST_FIRST = {severity.value: 4 - severity.rank for severity in Severity}
 _FAR = 2**31
 
 
@@ -90,7 +92,7 @@ class Line:
     @property
     def worst(self) -> int:
         """0 for critical up to 4 for info, 5 without alerts."""
-        return min((4 - Severity(each.severity).rank for each in self.alerts), default=5)
+        return min((_WORST_FIRST[each.severity] for each in self.alerts), default=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,15 @@ def read_operations(database: Database, rules: Sequence[Rule], *, as_of: int, to
         nos = known.nos[~known.churned]
         records = _of(nos, numbers, found)
         rated = Portfolio(stored.rated(connection), Moment(as_of=as_of, today=today))
-        about = {
-            name: stored.firing(connection, rules=_reading(rules, reads)) for name, reads in _ABOUT.items()
-        }
+        told = {name: _reading(rules, reads) for name, reads in _ABOUT.items()}
+        firing = stored.firing(connection, rules=sorted(set[str]().union(*told.values())))
+        about = {name: [each for each in firing if each.rule in by] for name, by in told.items()}
         for name in _AT_RISK:
             about[name] = [each for each in about[name] if each.severity != Severity.INFO]
         turned = (records["band"] == RED) & (records["since_day"] >= monday)
         named = {each.account_no for alerts in about.values() for each in alerts}
-        named |= {*nos[turned].tolist(), *rated.nos.tolist()}
+        ratings = _ratings(rated)
+        named |= {*nos[turned].tolist(), *rated.nos[np.concatenate([*ratings.values()])].tolist()}
         customers = {each.account_no: each for each in stored.customers(connection, sorted(named))}
     bands = dict(zip(nos.tolist(), records["band"].tolist(), strict=True))
 
@@ -158,7 +161,7 @@ def read_operations(database: Database, rules: Sequence[Rule], *, as_of: int, to
             line(no, since=since)
             for no, since in zip(nos[turned].tolist(), records["since_day"][turned].tolist(), strict=True)
         ],
-        **_ratings(rated, line, customers),
+        **{name: _rated(rated, places, line, customers) for name, places in ratings.items()},
         **{name: _by_account(alerts, line, customers) for name, alerts in about.items()},
     }
     order = {name: _in_review if name == "review" else _by_urgency for name in lists}
@@ -203,8 +206,8 @@ def _segments(
     values: Sequence[str | None], here: BoolArray, records: Records
 ) -> list[tuple[str | None, Tally]]:
     """The largest first; None for the accounts of which it was never told."""
-    numbers: dict[str | None, int] = {}
-    codes = np.fromiter((numbers.setdefault(each, len(numbers)) for each in values), dtype=np.int64)[here]
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    codes = np.fromiter(map(numbers.__getitem__, values), dtype=np.int64, count=len(values))[here]
     scores = np.where(closed(records), records["score"], -1)
     parts = zip(numbers, _tallies(records["band"], scores, codes, len(numbers)), strict=True)
     return sorted(
@@ -263,41 +266,40 @@ def _trend(nos: IntArray, pages: Sequence[HistoryPage]) -> list[tuple[int, Tally
 _Reads = Callable[[str], bool]
 
 
-def _leads(metric: str) -> bool:
-    """A leading indicator; attributes (METRICS 2.12) indicate nothing by themselves."""
-    section = CATALOGUE[metric].section
-    return section.startswith("2.") and section != "2.12"
-
-
 _ABOUT: Mapping[str, _Reads] = {
     "utilization": lambda metric: metric.startswith("seats.utilization"),
     "logins": lambda metric: metric.startswith("logins."),
-    "review": _leads,
+    "review": lambda metric: CATALOGUE[metric].leads,
 }
 _AT_RISK = ("utilization", "logins")  # lists without information only, such as seats that run out
 
 
-def _reading(rules: Sequence[Rule], reads: _Reads) -> list[str]:
-    return [rule.id for rule in rules if any(map(reads, rule.metrics))]
+def _reading(rules: Sequence[Rule], reads: _Reads) -> set[str]:
+    return {rule.id for rule in rules if any(map(reads, rule.metrics))}
 
 
-def _ratings(
-    rated: Portfolio, line: Callable[..., Line], customers: Mapping[int, Customer]
-) -> dict[str, list[Line]]:
-    """Those rated red, and those who should have been rated again (METRICS 2.11)."""
-    code, days = rated.number("sentiment"), rated.number("sentiment_day")
-    chosen = {
-        "ratings_red": code == RATINGS.index("red"),
-        "ratings_overdue": (overdue := sentiment.overdue(rated, None)).ok() & (overdue.numerator == 1),
-    }
+def _ratings(rated: Portfolio) -> dict[str, NDArray[np.intp]]:
+    """The places of those rated red, and of those who should have been rated again (METRICS 2.11)."""
+    overdue = sentiment.overdue(rated, None)
     return {
-        name: [
-            line(int(rated.nos[place]), since=int(days[place]), rating=RATINGS[code[place]])
-            for place in np.flatnonzero(where).tolist()
-            if int(rated.nos[place]) in customers
-        ]
-        for name, where in chosen.items()
+        "ratings_red": np.flatnonzero(rated.number("sentiment") == RATINGS.index("red")),
+        "ratings_overdue": np.flatnonzero(overdue.ok() & (overdue.numerator == 1)),
     }
+
+
+def _rated(
+    rated: Portfolio,
+    places: NDArray[np.intp],
+    line: Callable[..., Line],
+    customers: Mapping[int, Customer],
+) -> list[Line]:
+    of = zip(
+        rated.nos[places].tolist(),
+        rated.number("sentiment_day")[places].tolist(),
+        rated.number("sentiment")[places].tolist(),
+        strict=True,
+    )
+    return [line(no, since=day, rating=RATINGS[code]) for no, day, code in of if no in customers]
 
 
 def _by_account(

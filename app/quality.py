@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
-from alerts.columns import MOMENT_DTYPE, Blobs, Stack, stacked
+from alerts.account_rows import AccountRows, Moment
+from alerts.columns import MOMENT_DTYPE, Stack, stacked
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.metrics.holidays import has_calendar
 from alerts.metrics.readings import Readings, iso
-from alerts.portfolio import AccountRows, Moment, Portfolio
+from alerts.portfolio import Portfolio
 from alerts.values import Status
 from app.bootstrap import House, Opened
-from app.database.health import read_health
-from app.database.tables import account, account_detail, account_window, family
+from app.database import dead_letters
+from app.database.account_rows import ACCOUNTS, account_rows
+from app.database.tables import account, account_detail, family
 from consumers.champions import DEPARTED, UNMAPPED
 from consumers.events import FAMILY, TYPES, FeatureUsed, SessionEnded, UserLogin
 from consumers.state import AccountState
@@ -58,7 +60,9 @@ class Quality:
     as_of: str
     accounts: int = 0
     lacks: dict[str, Lack] = field(default_factory=dict)
+    countries: list[tuple[str, int]] = field(default_factory=list)  # that no calendar knows
     types: list[Received] = field(default_factory=list)
+    not_understood: Mapping[str, int] = field(default_factory=dict)  # by what their types are
     features: list[tuple[str, int]] = field(default_factory=list)
     metrics: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -70,9 +74,13 @@ class Quality:
             "without": {
                 name: {"accounts": each.count, "examples": each.examples} for name, each in self.lacks.items()
             },
+            "countries": [{"country": name, "accounts": count} for name, count in self.countries],
             "events": [
                 {"type": each.type, "accounts": each.accounts, "kept": each.kept, "since": each.since}
                 for each in self.types
+            ],
+            "not_understood": [
+                {"detail": detail, "events": count} for detail, count in self.not_understood.items()
             ],
             "features": [{"feature": name, "accounts": count} for name, count in self.features],
             "metrics": self.metrics,
@@ -88,6 +96,7 @@ class _Counts:
     having: Counter[str] = field(default_factory=Counter)  # accounts by type of event
     kept: Counter[str] = field(default_factory=Counter)
     features: Counter[str] = field(default_factory=Counter)
+    countries: Counter[str] = field(default_factory=Counter)
     accounts: int = 0
 
 
@@ -101,25 +110,26 @@ def data_quality(opened: Opened) -> Quality:
         for rows in _pages(connection):
             _count(counts, Portfolio(rows, moment))
             _count_details(counts, connection, rows)
+        not_understood = dead_letters.not_understood(connection)
     return Quality(
         as_of=iso(moment.as_of) or "",
         accounts=counts.accounts,
         lacks=counts.lacks,
+        countries=_most_first(counts.countries),
         types=_received(counts, first_days),
-        features=sorted(counts.features.items(), key=lambda each: (-each[1], each[0])),
+        not_understood=not_understood,
+        features=_most_first(counts.features),
         metrics={name: dict(sorted(found.items())) for name, found in counts.statuses.items()},
     )
 
 
 def _moment(house: House, first_days: Mapping[str, int]) -> Moment:
     now = house.clock.now_us()
-    today = house.calendar.day_of_us(now)
-    return Moment(
-        as_of=today - 1,
-        today=today,
-        zone=house.calendar.zone,
+    return Moment.live(
+        house.calendar,
+        now,
         families=first_days,
-        stale=frozenset(house.hearing.stale(now)),
+        stale=house.hearing.stale(now),
         model=house.book.configuration.model,
         median_change=house.alerts.median_change(),
     )
@@ -132,9 +142,14 @@ _LACKS: Mapping[str, Callable[[Portfolio], Any]] = {
     "seats": lambda portfolio: portfolio.number("seats") == 0,
     "a champion": lambda portfolio: np.isin(portfolio.number("champion"), (UNMAPPED, DEPARTED)),
     "a holiday calendar of their country": lambda portfolio: np.array(
-        [bool(country) and not has_calendar(country) for country in portfolio.attribute("country")]
+        [_has_no_calendar(country) for country in portfolio.attribute("country")]
     ),
 }
+
+
+def _has_no_calendar(country: str | None) -> bool:
+    """Whether a country was told and no calendar is of that name: its business days are Monday to Friday."""
+    return bool(country and not has_calendar(country))
 
 
 def _count(counts: _Counts, portfolio: Portfolio) -> None:
@@ -145,6 +160,7 @@ def _count(counts: _Counts, portfolio: Portfolio) -> None:
         lack.count += len(found)
         room = EXAMPLES - len(lack.examples)
         lack.examples += [portfolio.account_ids[int(place)] for place in found[:room]]
+    counts.countries.update(filter(_has_no_calendar, portfolio.attribute("country")))
     readings = Readings(portfolio)
     for name in CATALOGUE:
         by_status = np.bincount(readings.values(name).status, minlength=len(_STATUSES))
@@ -175,6 +191,10 @@ def _count_details(counts: _Counts, connection: Connection, rows: AccountRows) -
         counts.kept[_NAME[UserLogin]] += logins
 
 
+def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+
+
 def _received(counts: _Counts, first_days: Mapping[str, int]) -> list[Received]:
     found = []
     for kind, of_family in FAMILY.items():
@@ -188,37 +208,8 @@ def _received(counts: _Counts, first_days: Mapping[str, int]) -> list[Received]:
 
 def _pages(connection: Connection) -> Iterator[AccountRows]:
     """All accounts as the sweep reads them, but without holding any."""
-    wanted = (
-        select(account, account_window)
-        .join(account_window, account_window.c.account_no == account.c.no)
-        .order_by(account.c.no)
-        .limit(AT_ONCE)
-    )
+    wanted = ACCOUNTS.order_by(account.c.no).limit(AT_ONCE)
     found = connection.execute(wanted).all()
     while found:
-        yield _as_rows(connection, found)
+        yield account_rows(connection, found)
         found = connection.execute(wanted.where(account.c.no > found[-1].no)).all()
-
-
-def _as_rows(connection: Connection, found: Sequence[Row[Any]]) -> AccountRows:
-    def column(name: str) -> list[Any]:
-        return [row._mapping[name] for row in found]
-
-    def blobs(name: str) -> Callable[[], Blobs]:
-        return lambda: [blob or b"" for blob in column(name)]
-
-    nos = column("no")
-    return AccountRows(
-        nos=nos,
-        account_ids=column("account_id"),
-        profiles=column("profile"),
-        days=column("days"),
-        users=column("users"),
-        attributes=column,
-        login_maps=blobs("login_maps"),
-        moments=blobs("moments"),
-        features=blobs("features"),
-        sessions=blobs("sessions"),
-        active_days=blobs("active_days"),
-        health=lambda: read_health(connection, nos),
-    )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
+from alerts.account_rows import Moment
 from alerts.configuration import Configuration
 from alerts.health.view import health_view
-from alerts.metrics.others import LOST_WITHIN_DAYS
+from alerts.metrics.details import details
 from alerts.metrics.readings import Readings, iso, snapshot
-from alerts.portfolio import AccountRows, Moment, Portfolio
+from alerts.portfolio import Portfolio
 from alerts.rules.explain import Explanation, explain
 from alerts.signals import signals
 from app.database import alert_queries
+from app.database.account_rows import ACCOUNTS, account_rows
 from app.database.engine import Database
-from app.database.health import read_health
+from app.database.feeds import received
 from app.database.medians import read_median
 from app.database.schedule import last_sweep_at
-from app.database.tables import account, account_detail, account_window, family
+from app.database.tables import account, account_detail
 from app.http.instants import day_or_none, instant_or_none, money
 from consumers.days import Calendar
-from consumers.state import AccountState
-from consumers.usage import Usage, feature_hash
 
 _MOST_OPEN = 200  # more rules than that nobody has
+_ONE = ACCOUNTS.where(account.c.account_id == bindparam("wanted"))
 
 
 class AccountReader:
@@ -95,78 +96,32 @@ class AccountReader:
         return explain(rule, readings, 0)
 
     def _readings(self, connection: Connection, row: Row[Any]) -> Readings:
-        today = self._calendar.day_of_us(self._now())
-        first_days = connection.execute(select(family.c.name, family.c.first_day))
-        moment = Moment(
-            as_of=today - 1,
-            today=today,
-            zone=self._calendar.zone,
-            families={each.name: each.first_day for each in first_days},
-            stale=frozenset(self._stale(self._now())),
+        now, (first_days, newest) = self._now(), received(connection)
+        moment = Moment.live(
+            self._calendar,
+            now,
+            families=first_days,
+            stale=self._stale(now),
             model=self._configuration().model,
             median_change=read_median(connection),
+            newest=lambda: newest,
         )
-        health = read_health(connection, [row.no])
-        rows = AccountRows(
-            nos=[row.no],
-            account_ids=[row.account_id],
-            profiles=[row.profile],
-            days=[row.days],
-            users=[row.users],
-            attributes=lambda name: [row._mapping[name]],
-            login_maps=lambda: [row.login_maps],
-            moments=lambda: [row.moments or b""],
-            features=lambda: [row.features or b""],
-            sessions=lambda: [row.sessions or b""],
-            active_days=lambda: [row.active_days or b""],
-            health=lambda: health,
-        )
-        return Readings(Portfolio(rows, moment))
+        return Readings(Portfolio(account_rows(connection, [row]), moment))
 
     def _details(
         self, connection: Connection, row: Row[Any], portfolio: Portfolio
     ) -> dict[str, dict[str, Any]]:
-        """What evidence names beside the numbers: the profile has no room for it, so the facts are read again."""
-        wanted = select(account_detail.c.facts).where(account_detail.c.account_no == row.no)
-        facts = connection.scalar(wanted)
-        told = AccountState(row.account_id, facts_blob=facts or b"").details(self._calendar)
-        counted = [
-            each for each in told["integrations"] if each["lost_day"] > portfolio.as_of - LOST_WITHIN_DAYS
-        ]
-        return {
-            "champion": told["champions"],
-            "seats": {"purchased": told["seats"]},
-            "features": {"abandoned": _abandoned(connection, row.no, portfolio)},
-            "sponsor": {"contacts": _with_dates(told["sponsors"])},
-            "escalations": {"open": _with_dates(told["escalations"])},
-            "integrations": {"lost": _with_dates(counted)},
-        }
-
-
-def _abandoned(connection: Connection, account_no: int, portfolio: Portfolio) -> list[str]:
-    """The names of the core features that were given up, read only if there are any."""
-    hashes = set(portfolio.abandoned_features(0))
-    if not hashes:
-        return []
-    wanted = select(account_detail.c.features).where(account_detail.c.account_no == account_no)
-    names = Usage(connection.scalar(wanted) or b"").numbers
-    return sorted(name for name in names if feature_hash(name) in hashes)
-
-
-def _with_dates(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Days as ISO dates, under names that no longer say that they are days."""
-    return [
-        {
-            name.removesuffix("_day"): iso(value) if name.endswith("_day") else value
-            for name, value in each.items()
-        }
-        for each in told
-    ]
+        """What evidence names beside the numbers; who uses what is read only where something was given up."""
+        columns = [account_detail.c.facts]
+        if portfolio.abandoned_features(0):
+            columns.append(account_detail.c.features)
+        found = connection.execute(select(*columns).where(account_detail.c.account_no == row.no)).first()
+        facts, usage = (*(found or ()), b"", b"")[:2]
+        return details(portfolio, 0, self._calendar, facts=facts or b"", usage=usage or b"")
 
 
 def _row(connection: Connection, account_id: str) -> Row[Any] | None:
-    wanted = select(account, account_window).join(account_window).where(account.c.account_id == account_id)
-    return connection.execute(wanted).first()
+    return connection.execute(_ONE, {"wanted": account_id}).first()
 
 
 def _open_alert(row: alert_queries.Row) -> dict[str, Any]:

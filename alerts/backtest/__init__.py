@@ -24,7 +24,8 @@ Precision
 
 Recall
     A churn counts if all ``h`` closes before it were judged ones: ``[c-h..c-1]`` lies in ``[F..J]``. Earlier ones had
-    no full lead, later ones would miss the alerts that count nowhere; both are counted apart. It is *caught* by a
+    no full lead, later ones would miss the alerts that count nowhere; both are counted apart. One on the account's
+    first day, or before it, is among the earlier ones. It is *caught* by a
     rule that opened on one of those closes while the account was a customer. Recall is caught / counted; 95 % Wilson
     interval.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from alerts.backtest.score import ANY_RULE, Opening, of_any_rule
 from alerts.configuration import Configuration
-from alerts.replay import LedgerLine, Summary, ledger
+from alerts.replay import Summary, ledger
 from alerts.rules.rule import Rule
 from consumers.days import Calendar
 from consumers.history import History
+
+_OLD, _NEW = "old ", "new "  # before the id of a rule, so that both files' can be replayed at once
 
 
 class Change(StrEnum):
@@ -30,8 +33,14 @@ class Alerts:
     opened: int = 0
     first_days: Mapping[str, int] = field(default_factory=dict)
 
-
-_Found = dict[str, Alerts]
+    @classmethod
+    def of(cls, openings: Iterable[Opening]) -> Alerts:
+        """Of ``openings``, in any order."""
+        opened, days = 0, dict[str, int]()
+        for _, account_id, day in openings:
+            opened += 1
+            days[account_id] = min(day, days.get(account_id, day))
+        return cls(opened, days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class RuleDifference:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Every rule's, in the order of the files, and ``whole``: that of an account's having any alert at all."""
+    """Every rule's, in the order of the files, and ``whole``: that of any rule, as :mod:`alerts.backtest` has it."""
 
     rules: Sequence[RuleDifference]
     whole: RuleDifference
@@ -95,58 +104,49 @@ def difference(
     one = histories[0] is histories[1] and before.model == after.model
     old, new = ({rule.id: rule for rule in each.rules} for each in (before, after))
     shared = {name for name in old.keys() & new.keys() if one and old[name].version == new[name].version}
-    olds = [replace(rule, id=f"old {name}") for name, rule in old.items()]
-    news = [replace(rule, id=f"new {name}") for name, rule in new.items() if name not in shared]
+    olds = [replace(rule, id=f"{_OLD}{name}") for name, rule in old.items()]
+    news = [replace(rule, id=f"{_NEW}{name}") for name, rule in new.items() if name not in shared]
     summary = Summary() if summary is None else summary
 
-    def told(side: Configuration, history: History, rules: Sequence[Rule], counted: Summary) -> _Found:
-        return _opened(
-            ledger(
-                history,
-                rules,
-                calendar,
-                first,
-                until,
-                summary=counted,
-                with_metrics=False,
-                model=side.model,
-            )
+    def told(side: Configuration, history: History, rules: Sequence[Rule], counted: Summary) -> list[Opening]:
+        lines = ledger(
+            history,
+            rules,
+            calendar,
+            first,
+            until,
+            summary=counted,
+            with_metrics=False,
+            model=side.model,
         )
+        return [Opening(line.rule, line.account_id, line.day) for line in lines if line.event == "opened"]
 
     if one:
         found = told(before, histories[0], [*olds, *news], summary)
     else:
-        found = told(before, histories[0], olds, Summary()) | told(after, histories[1], news, summary)
+        found = told(before, histories[0], olds, Summary()) + told(after, histories[1], news, summary)
+    was, will = (
+        [each._replace(rule=each.rule.removeprefix(side)) for each in found if each.rule.startswith(side)]
+        for side in (_OLD, _NEW)
+    )
+    will += [each for each in was if each.rule in shared]
     rules = [
         RuleDifference(
             name,
             _change(old.get(name), new.get(name)),
-            was := found.get(f"old {name}", Alerts()),
-            was if name in shared else found.get(f"new {name}", Alerts()),
+            Alerts.of(each for each in was if each.rule == name),
+            Alerts.of(each for each in will if each.rule == name),
         )
         for name in dict.fromkeys([*old, *new])
     ]
-    whole = (_union(each.old for each in rules), _union(each.new for each in rules))
-    return Difference(rules, RuleDifference("any rule", _overall(rules), *whole))
+    return Difference(
+        rules,
+        RuleDifference(ANY_RULE, _overall(rules), _of_any_rule(was, old), _of_any_rule(will, new)),
+    )
 
 
-def _opened(lines: Iterator[LedgerLine]) -> _Found:
-    counts: dict[str, int] = {}
-    days: dict[str, dict[str, int]] = {}
-    for line in lines:
-        if line.event == "opened":
-            counts[line.rule] = counts.get(line.rule, 0) + 1
-            days.setdefault(line.rule, {}).setdefault(line.account_id, line.day)
-    return {rule: Alerts(counts[rule], days[rule]) for rule in counts}
-
-
-def _union(parts: Iterator[Alerts]) -> Alerts:
-    opened, days = 0, dict[str, int]()
-    for part in parts:
-        opened += part.opened
-        for account, day in part.first_days.items():
-            days[account] = min(day, days.get(account, day))
-    return Alerts(opened, days)
+def _of_any_rule(openings: Sequence[Opening], rules: Mapping[str, Rule]) -> Alerts:
+    return Alerts.of(of_any_rule(openings, {name: rule.severity for name, rule in rules.items()}))
 
 
 def _change(old: Rule | None, new: Rule | None) -> Change:

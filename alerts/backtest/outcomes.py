@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.days import Calendar
-from consumers.errors import BellwetherError, SourceError
+from consumers.errors import SourceError
 from consumers.history import History
 
-_CHURNED, _RENEWED = "churned_on", "renewed_on"
-_BOM = "\ufeff"
+
+class Dated(NamedTuple):
+    """A day on which a line of a file has an account churn, or renew."""
+
+    line: int
+    day: int
+    churned: bool
 
 
 class Term(NamedTuple):
@@ -66,19 +69,12 @@ class Outcomes:
 _UNEVENTFUL = Course()
 
 
-def read_outcomes(path: Path, calendar: Calendar) -> Outcomes:
-    """A CSV file with ``account_id`` and ``churned_on``, ``renewed_on`` or both; other columns are ignored.
+def outcomes_told(dates: Mapping[str, Iterable[Dated]], path: Path) -> Outcomes:
+    """From what a file says of each account; a date that it says twice counts once.
 
-    Dates are ``YYYY-MM-DD`` or instants. A row may have either date, both or none, and an account any number of rows.
-    Raises SourceError with file and line for what cannot be read, and for churns that contradict each other.
+    Raises SourceError with file and line for churns that contradict each other.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _outcomes(path, file, calendar)
-    except UnicodeDecodeError:
-        raise SourceError(f"{path}: not UTF-8 text\nsave it as CSV in UTF-8") from None
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+    return Outcomes({account_id: _course(path, account_id, own) for account_id, own in dates.items()})
 
 
 def outcomes_of_silence(history: History, days: int) -> Outcomes:
@@ -103,69 +99,9 @@ def outcomes_of_silence(history: History, days: int) -> Outcomes:
     return Outcomes(courses, settled_before_end=days - 1)
 
 
-class _Row(NamedTuple):
-    line: int
-    day: int
-    churned: bool
-
-
-def _outcomes(path: Path, lines: Iterable[str], calendar: Calendar) -> Outcomes:
-    reader = csv.reader(lines, strict=True)
-    found: dict[str, list[_Row]] = {}
-    try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        columns = _columns(path, names)
-        for cells in reader:
-            if not any(map(str.strip, cells)):
-                continue
-            line = reader.line_num
-            if len(cells) != len(names):
-                raise SourceError(f"{path}:{line}: {len(cells)} cells under {len(names)} column names")
-            account_id = cells[names.index("account_id")].strip()
-            if not account_id:
-                raise SourceError(f"{path}:{line}: no account_id")
-            rows = found.setdefault(account_id, [])
-            for at, churned in columns:
-                if text := cells[at].strip():
-                    rows.append(_Row(line, _day(path, line, names[at], text, calendar), churned))
-    except csv.Error as error:
-        raise SourceError(f"{path}:{reader.line_num}: not CSV: {error}") from None
-    return Outcomes({account_id: _course(path, account_id, rows) for account_id, rows in found.items()})
-
-
-def _columns(path: Path, names: Sequence[str]) -> list[tuple[int, bool]]:
-    """Where the dates are, and whether they are churns."""
-    for name in ("account_id", _CHURNED, _RENEWED):
-        if names.count(name) > 1:
-            raise SourceError(f"{path}:1: two columns are called {name}")
-    wanted = [(names.index(name), name == _CHURNED) for name in (_CHURNED, _RENEWED) if name in names]
-    if "account_id" not in names or not wanted:
-        raise SourceError(
-            f"{path}:1: its first line has no column "
-            + (
-                "account_id"
-                if wanted
-                else f"{_CHURNED} or {_RENEWED}"
-                if "account_id" in names
-                else "account_id"
-            )
-            + "\nwrite the names of the columns there: account_id,churned_on"
-        )
-    return wanted
-
-
-def _day(path: Path, line: int, column: str, text: str, calendar: Calendar) -> int:
-    try:
-        return calendar.parse_day(text)
-    except (ValueError, BellwetherError):
-        raise SourceError(
-            f"{path}:{line}: {column} {text[:40]!r} is not a day\nwrite it as 2026-11-22"
-        ) from None
-
-
-def _course(path: Path, account_id: str, rows: Sequence[_Row]) -> Course:
-    ordered = sorted(set(rows), key=lambda row: (row.day, row.line))
-    churned: _Row | None = None
+def _course(path: Path, account_id: str, dates: Iterable[Dated]) -> Course:
+    ordered = sorted(set(dates), key=lambda row: (row.day, row.line))
+    churned: Dated | None = None
     kinds: dict[int, bool] = {}
     for row in ordered:
         if kinds.setdefault(row.day, row.churned) != row.churned:
@@ -173,7 +109,7 @@ def _course(path: Path, account_id: str, rows: Sequence[_Row]) -> Course:
         if row.churned and churned is not None and churned.day != row.day:
             raise SourceError(
                 f"{path}:{row.line}: {account_id} churned already, in line {churned.line}\n"
-                f"say in {_RENEWED} when it came back in between"
+                "say in renewed_on when it came back in between"
             )
         churned = row if row.churned else None
     return Course(

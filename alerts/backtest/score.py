@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from alerts.alert import Severity
@@ -124,8 +125,9 @@ class Score:
 class Population:
     """Who was judged, and what became of them.
 
-    Churns that count nowhere: ``too_early`` ones had no full lead, ``too_late`` ones came when alerts did not count
-    any more, ``after_end`` ones after the data. ``strangers`` are accounts with an outcome that no judged event named.
+    Churns that count nowhere: ``too_early`` ones had no full lead, or came on the account's first day or before it;
+    ``too_late`` ones came when alerts did not count any more, ``after_end`` ones after the data. ``strangers`` are
+    accounts with an outcome that no event named by the last day that was read.
     """
 
     period: Period
@@ -153,6 +155,12 @@ class _Tally:
     earliest: dict[tuple[str, int], int] = field(default_factory=dict)  # (account, churn) → day of the alert
 
 
+def of_any_rule(openings: Iterable[Opening], severities: Mapping[str, Severity]) -> Iterator[Opening]:
+    """One opening of ANY_RULE for each account's day on which at least one rule opened that is not ``info``."""
+    days = ((each.account_id, each.day) for each in openings if severities[each.rule] is not Severity.INFO)
+    return (Opening(ANY_RULE, *each) for each in dict.fromkeys(days))
+
+
 class Bench:
     """The accounts of a period with their terms, on which any number of rules can be scored."""
 
@@ -166,6 +174,7 @@ class Bench:
         early = late = days = warned = 0
         first, last, _, horizon = period
         for account_id, terms in self._terms.items():
+            early += sum(churn <= known_since[account_id] for churn in outcomes.course(account_id).churns)
             for term in terms:
                 days += max(0, min(term.last, last) - term.first + 1)
                 if (churn := term.churned) is None:
@@ -193,12 +202,9 @@ class Bench:
     def scores(self, openings: Iterable[Opening], severities: Mapping[str, Severity]) -> list[Score]:
         """One score for each rule of ``severities``, in that order, and last the one of any rule."""
         tallies = {rule: _Tally() for rule in (*severities, ANY_RULE)}
-        told: set[tuple[str, int]] = set()
-        for opening in openings:
+        openings = list(openings)
+        for opening in chain(openings, of_any_rule(openings, severities)):
             self._count(tallies[opening.rule], opening)
-            if severities[opening.rule] is not Severity.INFO and opening[1:] not in told:
-                told.add(opening[1:])
-                self._count(tallies[ANY_RULE], opening)
         return [self._score(rule, severities.get(rule), tally) for rule, tally in tallies.items()]
 
     def _count(self, tally: _Tally, opening: Opening) -> None:

@@ -130,7 +130,11 @@ def _points(
     if not 1 < count <= _MOST_POINTS:
         raise ConfigurationError(f"--sweep would try {count:,} thresholds; 2 to {_MOST_POINTS} are possible")
     each = width / (count - 1) if step is None else (step if width > 0 else -step)
-    return list(dict.fromkeys(_rounded(first + number * each, whole) for number in range(count)))
+    points = list(dict.fromkeys(_rounded(first + number * each, whole) for number in range(count)))
+    if len(points) < 2:
+        kind = "whole numbers" if whole else "decimals of six places"
+        raise ConfigurationError(f"--sweep needs two thresholds at least, and those are {kind}\n{_HINT}")
+    return points
 
 
 def _rounded(number: Fraction, whole: bool) -> Fraction:

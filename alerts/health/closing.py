@@ -18,7 +18,7 @@ import numpy as np
 
 from alerts.arrays import BoolArray, IntArray, StatusArray
 from alerts.health.points import mean, rounded
-from alerts.health.state import GREEN, HOLD_CLOSES, RED, STALE, UNKNOWN, YELLOW, Records, closed
+from alerts.health.state import GREEN, HOLD_CLOSES, RED, STALE, UNKNOWN, YELLOW, Records, closed, raw
 from alerts.values import Status
 
 MARGIN = 200  # hundredths of a point past an edge
@@ -102,7 +102,7 @@ def advance(previous: Records, components: Components, day: int) -> Records:
     gone = ~ok & (kept >= 0)
     band = np.where(known, _moved(previous, components, found.points, bare), bare)
 
-    after = previous.copy()
+    after = raw(previous).copy().view(previous.dtype)
     after["day"] = day
     after["since_day"] = np.where(known & (band == previous["band"]), previous["since_day"], day)
     after["score"], after["coverage"] = found.points, found.coverage
@@ -114,7 +114,7 @@ def advance(previous: Records, components: Components, day: int) -> Records:
     after[stale] = _held(previous[stale], day)
     settled = (previous["day"] == day) & (previous["flags"] & STALE == 0)
     unmoved = known & (settled | (previous["day"] > day))
-    after[unmoved] = previous[unmoved]
+    raw(after)[unmoved] = raw(previous)[unmoved]
     return after
 
 

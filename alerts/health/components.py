@@ -8,7 +8,7 @@ import numpy as np
 
 from alerts.arrays import BoolArray, IntArray, StatusArray
 from alerts.health.closing import Components
-from alerts.health.engagement import Engagement, engagement, fed_since
+from alerts.health.engagement import DAYS, Engagement, engagement, fed_since
 from alerts.health.points import FULL, deducted, mean, rounded
 from alerts.health.scales import scales
 from alerts.metrics import champion, logins, others, seats
@@ -44,11 +44,13 @@ MIDDLE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One input of n accounts: hundredths of a point, which stand where ``status`` is OK, and what they are made of."""
+    """One input of n accounts: hundredths of a point, which stand where ``status`` is OK, and what they are made of:
+    counts, and the first and last day of the windows that they were counted over."""
 
     points: IntArray
     status: StatusArray
     counts: dict[str, IntArray]
+    windows: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def product(portfolio: Portfolio, engaged: Engagement) -> Component:
     for taken_off in (declines, empty):
         points = deducted(points, AT_RISK, taken_off)
     marks = {"logins_at_risk": declines.astype(np.int64), "seats_below_40": empty.astype(np.int64)}
-    return Component(points, engaged.status, {"engagement": engaged.points, **marks})
+    windows = {"engagement": (portfolio.as_of - DAYS + 1, portfolio.as_of)}
+    return Component(points, engaged.status, {"engagement": engaged.points, **marks}, windows)
 
 
 def support(portfolio: Portfolio) -> Component:
@@ -119,7 +122,8 @@ def support(portfolio: Portfolio) -> Component:
     if not has_escalations:
         why = Status.INSUFFICIENT_HISTORY if portfolio.fed(*TICKETS) else Status.UNKNOWN
         status[~has_tickets] = why
-    return Component(points, status, counts)
+    windows = {"tickets_28d": (day - 27, day), "tickets_usual": (day - 139, day - 28)}
+    return Component(points, status, counts, windows)
 
 
 def relationship(portfolio: Portfolio) -> Component:
@@ -167,7 +171,14 @@ def relationship(portfolio: Portfolio) -> Component:
         "contacts_active_90d": contacts,
         "sentiment_red": red.astype(np.int64),
     }
-    return Component(np.where(red, np.minimum(points, RED_CAP), points), status, counts)
+    windows = {
+        "sponsor": (day - SPONSOR_DAYS + 1, today),
+        "qbrs_held_90d": (day - QBR_DAYS + 1, today),
+        "qbrs_booked_90d": (today, day + QBR_DAYS),
+        "contacts_active_90d": (day - CONTACT_DAYS + 1, today),
+        "sentiment_red": (day - RED_LASTS_DAYS, today),
+    }
+    return Component(np.where(red, np.minimum(points, RED_CAP), points), status, counts, windows)
 
 
 def satisfaction(portfolio: Portfolio) -> Component:
@@ -177,8 +188,11 @@ def satisfaction(portfolio: Portfolio) -> Component:
     own mean; of none no value.
     """
     day = portfolio.as_of
-    now = _answers(portfolio, day - SURVEY_DAYS + 1, day)
-    before = _answers(portfolio, day - 2 * SURVEY_DAYS + 1, day - SURVEY_DAYS)
+    windows = {
+        "answers_180d": (day - SURVEY_DAYS + 1, day),
+        "answers_180d_before": (day - 2 * SURVEY_DAYS + 1, day - SURVEY_DAYS),
+    }
+    now, before = (_answers(portfolio, *window) for window in windows.values())
     enough_now, enough_before = now[0] >= ANSWERS_ENOUGH, before[0] >= ANSWERS_ENOUGH
     count, total = np.maximum(now[0], 1), now[1]
     count_before, total_before = np.maximum(before[0], 1), before[1]
@@ -193,7 +207,8 @@ def satisfaction(portfolio: Portfolio) -> Component:
     if not portfolio.fed(*SURVEYS):
         status[:] = Status.UNKNOWN
     counts = {"answers_180d": now[0], "answers_180d_before": before[0]}
-    return Component(points, status, counts)
+    sums = {"answers_sum_180d": now[1], "answers_sum_180d_before": before[1]}
+    return Component(points, status, counts | sums, windows)
 
 
 def _answers(portfolio: Portfolio, first: int, last: int) -> tuple[IntArray, IntArray]:

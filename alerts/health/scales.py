@@ -29,10 +29,10 @@ class Scales:
 def scales(portfolio: Portfolio, model: HealthModel) -> Scales:
     """Those of each account: of the first segment that it is in, else the model's own."""
     all_terms = [model.terms, *(segment.terms for segment in model.segments)]
-    return _picked(all_terms, _places(portfolio, model.segments))
+    return _picked(all_terms, segment_numbers(portfolio, model.segments))
 
 
-def _places(portfolio: Portfolio, segments: tuple[Segment, ...]) -> IntArray:
+def segment_numbers(portfolio: Portfolio, segments: tuple[Segment, ...]) -> IntArray:
     """0 where no segment matches, else the number of the first that does."""
     places = np.zeros(portfolio.size, dtype=np.int64)
     for number, segment in reversed(list(enumerate(segments, 1))):

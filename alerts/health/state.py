@@ -42,6 +42,11 @@ def blank(count: int) -> Records:
     return np.zeros(count, dtype=HEALTH_DTYPE)
 
 
+def raw(records: NDArray[Any]) -> NDArray[Any]:
+    """The same records as so many bytes each: numpy copies some of those in a tenth of the time."""
+    return records.view(np.dtype((np.void, records.dtype.itemsize)))
+
+
 def closed(records: Records) -> BoolArray:
     """Which of them have been closed at least once."""
     result: BoolArray = records["day"] != 0

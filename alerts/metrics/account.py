@@ -61,7 +61,10 @@ def term_months(portfolio: Portfolio, floor: int | None) -> Values:
 
 
 def mrr(portfolio: Portfolio, floor: int | None) -> Values:
-    """Monthly recurring revenue: the subscriptions in effect, in the account's main currency (METRICS 2.12)."""
+    """Monthly recurring revenue: the subscriptions in effect, in the account's main currency (METRICS 2.12).
+
+    That is the currency of the largest subscription told with one; amounts told without a currency count as in it.
+    """
     cents = portfolio.number("mrr_cents")
     return Values(cents, np.full(len(cents), 100, dtype=np.int64), standing(portfolio, unseen=cents < 0))
 

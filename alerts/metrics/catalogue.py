@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from alerts.metrics import (
     account,
@@ -51,10 +52,11 @@ def _metric(
     floor: int | None = None,
     words: tuple[str, ...] = (),
     counts: tuple[str, str] | None = None,
+    terms: Callable[[Portfolio, int], dict[str, Any]] | None = None,
 ) -> Metric:
     """An entry; its summary is the first line of the function's docstring, without the section."""
     summary = (inspect.getdoc(compute) or "").split("\n", 1)[0].split(" (METRICS", 1)[0].rstrip(".")
-    return Metric(name, kind, section, summary, compute, floor, words, reads, counts)
+    return Metric(name, kind, section, summary, compute, floor, words, reads, counts, terms)
 
 
 _METRICS = (
@@ -152,7 +154,14 @@ _METRICS = (
     _metric("account.term_months", Kind.COUNT, "2.12", account.term_months),
     _metric("account.owner", Kind.TEXT, "2.12", account.owner),
     _metric("account.mrr", Kind.MONEY, "2.12", account.mrr, reads=SUBSCRIPTIONS),
-    _metric("engagement.score", Kind.POINTS, "3.1", health.engagement_score, reads=health.ENGAGEMENT),
+    _metric(
+        "engagement.score",
+        Kind.POINTS,
+        "3.1",
+        health.engagement_score,
+        reads=health.ENGAGEMENT,
+        terms=health.terms,
+    ),
     _metric(
         "engagement.band",
         Kind.TEXT,
@@ -160,12 +169,25 @@ _METRICS = (
         health.engagement_band,
         reads=health.ENGAGEMENT,
         words=health.WORDS,
+        terms=health.terms,
     ),
-    _metric("health.score", Kind.POINTS, "3.2", health.health_score, reads=health.HEALTH),
-    _metric("health.band", Kind.TEXT, "3.2", health.health_band, reads=health.HEALTH, words=health.WORDS),
-    _metric("health.days_in_band", Kind.DAYS, "3.2", health.days_in_band, reads=health.HEALTH),
-    _metric("health.coverage", Kind.RATIO, "3.2", health.coverage, reads=health.HEALTH),
-    _metric("health.product", Kind.POINTS, "3.2", health.product, reads=health.ENGAGEMENT),
+    _metric("health.score", Kind.POINTS, "3.2", health.health_score, reads=health.HEALTH, terms=health.terms),
+    _metric(
+        "health.band",
+        Kind.TEXT,
+        "3.2",
+        health.health_band,
+        reads=health.HEALTH,
+        words=health.WORDS,
+        terms=health.terms,
+    ),
+    _metric(
+        "health.days_in_band", Kind.DAYS, "3.2", health.days_in_band, reads=health.HEALTH, terms=health.terms
+    ),
+    _metric("health.coverage", Kind.RATIO, "3.2", health.coverage, reads=health.HEALTH, terms=health.terms),
+    _metric(
+        "health.product", Kind.POINTS, "3.2", health.product, reads=health.ENGAGEMENT, terms=health.terms
+    ),
     _metric("health.support", Kind.POINTS, "3.2", health.support, reads=health.SUPPORT),
     _metric("health.relationship", Kind.POINTS, "3.2", health.relationship, reads=health.RELATIONSHIP),
     _metric("health.satisfaction", Kind.POINTS, "3.2", health.satisfaction, reads=health.SATISFACTION),

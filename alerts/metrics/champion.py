@@ -42,8 +42,10 @@ def status(portfolio: Portfolio, floor: int | None) -> Values:
 def departed(portfolio: Portfolio, floor: int | None) -> Values:
     """Whether the account's champions have all left and nobody followed (METRICS 2.7).
 
-    Until a successor is named. It counts from the moment it is known, whatever day the departure takes
-    effect, and rests on what was said alone, so it does not wait for activity to flow.
+    Until a successor is named: a contact whose roles had no ``champion`` when they were told before, or the user
+    of a ``champion.changed``. Roles told again as they were name nobody, and nobody is named by them while his
+    user is deactivated. It counts from the moment it is known, whatever day the departure takes effect, and
+    rests on what was said alone, so it does not wait for activity to flow.
     """
     gone = portfolio.number("champion") == DEPARTED
     return whole(gone.astype(np.int64), standing(portfolio, CONTACTS))

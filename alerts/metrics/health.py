@@ -6,13 +6,15 @@ replay agree. Points are exact hundredths, rounded half up; :mod:`alerts.health`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from alerts.health.closing import Score, advance, band_of, score
 from alerts.health.components import SURVEYS, Component, Health, health
-from alerts.health.scales import scales
+from alerts.health.scales import scales, segment_numbers
 from alerts.health.state import BANDS, STALE, UNKNOWN, Records, blank, closed
 from alerts.metrics.standing import ACTIVITY, CONTACTS, ESCALATIONS, QBRS, SEATS, TICKETS, whole
 from alerts.model import COMPONENTS, PARTS
@@ -146,11 +148,35 @@ def relationship(portfolio: Portfolio, floor: int | None) -> Values:
 def satisfaction(portfolio: Portfolio, floor: int | None) -> Values:
     """Satisfaction as the health score counts it: 50 and the change of the mean answer (METRICS 3.2).
 
-    Answers of [D-179..D] against those of [D-359..D-180], NPS and CSAT alike rescaled to 0..100; from 0 to
-    100. Three answers at least in a window; of one window alone its own mean; ``low_volume`` when neither has
-    them.
+    Answers of [D-179..D] against those of [D-359..D-180], NPS and CSAT alike rescaled to 0..100, of which evidence
+    has the sums; from 0 to 100. Three answers at least in a window; of one window alone its own mean;
+    ``low_volume`` when neither has them.
     """
     return _component(portfolio, "satisfaction")
+
+
+def terms(portfolio: Portfolio, index: int) -> dict[str, Any]:
+    """By what the account is scored, in the units of the configuration, and whose segment's it is; None for nobody's.
+
+    ``{"segment", "engagement": {"weights", "targets"}, "weights", "bands"}``.
+    """
+    model = portfolio.moment.model.health
+    numbers = portfolio.once(("health", "segments"), lambda: segment_numbers(portfolio, model.segments))
+    segment = model.segments[numbers[index] - 1] if numbers[index] else None
+    mine = model.terms if segment is None else segment.terms
+    return {
+        "segment": None if segment is None else {name: sorted(them) for name, them in segment.match.items()},
+        "engagement": {"weights": _shown(PARTS, mine.engagement), "targets": _shown(PARTS, mine.targets)},
+        "weights": _shown(COMPONENTS, mine.weights),
+        "bands": {
+            "green_above": mine.bands.green_above / _POINTS,
+            "red_below": mine.bands.red_below / _POINTS,
+        },
+    }
+
+
+def _shown(names: Sequence[str], thousandths: Sequence[int]) -> dict[str, float]:
+    return {name: number / 1_000 for name, number in zip(names, thousandths, strict=True)}
 
 
 def current(portfolio: Portfolio) -> Health:
@@ -186,8 +212,8 @@ class Closed:
 
     def first(self, count: int) -> Closed:
         """As much of it as is of the first ``count`` places."""
-        within = self.places < count
-        return Closed(self.day, self.places[within], self.records[within])
+        within = np.flatnonzero(self.places < count)
+        return Closed(self.day, self.places[within], np.take(self.records, within))
 
 
 def close_health(portfolio: Portfolio) -> Closed:
@@ -210,10 +236,10 @@ def _closed(portfolio: Portfolio, chosen: BoolArray) -> Closed:
     if len(places):
         found = health(portfolio.at_close())
         after = advance(records, found.components, portfolio.as_of)
-        records = np.where(chosen, after, records)
+        records = after if len(places) == len(after) else np.where(chosen, after, records)
         remember(portfolio, records)
         portfolio.put(("health", "now"), found)
-    return Closed(portfolio.as_of, places, records[places])
+    return Closed(portfolio.as_of, places, np.take(records, places))
 
 
 def remember(portfolio: Portfolio, records: Records) -> None:
@@ -223,7 +249,7 @@ def remember(portfolio: Portfolio, records: Records) -> None:
 
 def _component(portfolio: Portfolio, name: str) -> Values:
     found: Component = current(portfolio).parts[name]
-    return _points(found.points, found.status, found.counts, {})
+    return _points(found.points, found.status, found.counts, found.windows)
 
 
 def _points(

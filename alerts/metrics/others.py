@@ -70,6 +70,7 @@ def integrations_active(portfolio: Portfolio, floor: int | None) -> Values:
 def integrations_lost(portfolio: Portfolio, floor: int | None) -> Values:
     """Integrations disconnected in [D-29..today] and neither connected again nor replaced (METRICS 3.3).
 
+    Each integration that is connected for the first time, or first syncs, on the day of a loss or later replaces one.
     ``not_applicable`` for an account that never had one.
     """
     window = (portfolio.as_of - LOST_WITHIN_DAYS + 1, portfolio.today)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
+from alerts.account_rows import Moment
 from alerts.metrics.catalogue import CATALOGUE
-from alerts.portfolio import Moment, Portfolio
+from alerts.portfolio import Portfolio
 from alerts.values import Metric, Status, Values, plain
-from consumers.days import EPOCH
+from consumers.days import EPOCH, instant
 from consumers.windows import NEVER
 
 
@@ -73,9 +74,10 @@ def evidence(
 ) -> dict[str, Any]:
     """What a stranger with the raw events needs to get the same number, in JSON's types (METRICS section 1).
 
-    Days are ISO dates, windows first and last day, both counted in. ``inputs`` says of each family of events
-    that feeds the metric since which day it was received; ``seen`` when the account itself was first and
-    last active. ``rules`` are those that read the metric, with their versions; ``details`` what the account's facts say
+    Days are ISO dates, windows first and last day, both counted in. ``terms`` is what the configuration says that the
+    value goes by: weights, targets, edges. ``inputs`` says of each family of events that feeds the metric since which
+    day it was received, and of activity when its newest event was; ``seen`` when the account itself was first and last
+    active. ``rules`` are those that read the metric, with their versions; ``details`` what the account's facts say
     beside the number, by the first word of the metrics' names: who the champions are, seats by subscription.
     """
     metric, values = readings.catalogue[name], readings.values(name, floor)
@@ -93,6 +95,8 @@ def evidence(
         told["denominator"] = int(values.denominator[index])
     told["parts"] = {part: _part(part, int(counts[index])) for part, counts in values.parts.items()}
     told["windows"] = {window: [iso(first), iso(last)] for window, (first, last) in values.windows.items()}
+    if metric.terms is not None:
+        told["terms"] = metric.terms(portfolio, index)
     if metric.default_floor is not None:
         told["floor"] = metric.default_floor if floor is None else floor
     told["inputs"] = {family: _input(portfolio.moment, family) for family in metric.reads}
@@ -135,4 +139,8 @@ def _input(moment: Moment, family: str) -> dict[str, Any]:
     first = moment.families.get(family)
     if first is None or first > moment.today:
         return {"status": "never_received", "since": None}
-    return {"status": "stale" if family in moment.stale else "received", "since": iso(first)}
+    told = {"status": "stale" if family in moment.stale else "received", "since": iso(first)}
+    newest_at = moment.newest().get(family)
+    if newest_at is not None:
+        told["newest_at"] = instant(newest_at).isoformat().replace("+00:00", "Z")
+    return told

@@ -1,4 +1,4 @@
-"""The reference of all metrics, written from the catalogue:
+"""The reference of all metrics and of the shipped rules, written from the catalogue and the rules:
 
 python -m alerts.metrics.reference > docs/metrics.md
 """
@@ -13,6 +13,7 @@ from itertools import groupby
 
 from alerts.metrics.catalogue import CATALOGUE
 from alerts.rules.loader import default_rules
+from alerts.rules.rule import Rule
 from alerts.values import Kind, Metric, Status
 
 _INTRO = """\
@@ -20,7 +21,7 @@ _INTRO = """\
 
 Every number that rules compare, that REST shows and that an alert carries as its evidence, under one name. A
 stranger with the raw events and this page must get the same number. *Written by `python -m
-alerts.metrics.reference`; a test keeps it current.* Section numbers are those that the code cites.
+alerts.metrics.reference`; a test keeps it current.* Section numbers are those that the code cites as METRICS.
 
 ## 1. How to read them
 
@@ -34,6 +35,9 @@ or ended session.
 
 **Ratios are exact**: a fall from 25 to 20 logins *is* a fifth, and `<= -0.20` holds. Only what is displayed
 is rounded.
+
+**Fed by** names the [families](events.md#types) of events that a metric counts, and the types of no family
+that it rests on. **Floor** is the least baseline at which a ratio stands.
 
 **Every value has a status**, and no rule fires on anything but `ok`. A comparison with `not_applicable` is
 false; with any other status it cannot be told. Where several would fit, the first of these that holds is
@@ -77,6 +81,86 @@ _SECTIONS = {
     "3.3": "First value, integrations, tickets",
 }
 
+# Types of no family, whose absence tells nothing and gives no status, and what subscriptions say beside their MRR: what
+# rests on each. An ending ``.`` stands for all metrics that begin so.
+_SCORES = (
+    "engagement.score",
+    "engagement.band",
+    "health.score",
+    "health.band",
+    "health.days_in_band",
+    "health.coverage",
+    "health.product",
+)
+_TELLS = {
+    "account.updated": (
+        "logins.change_28d_adjusted",  # country
+        "engagement.dau_mau",  # cadence
+        "features.",  # core features
+        "renewal.",
+        "qbr.missing",  # renewal, touch
+        "sentiment.overdue",  # size
+        "account.size",
+        "account.tier",
+        "account.channel",
+        "account.use_case",
+        "account.touch",
+        "account.lifecycle",
+        "account.usage_cadence",
+        "account.term_months",
+        "account.owner",
+        "ttfv.days",  # start, success milestone
+        *_SCORES,  # core features, segment
+    ),
+    "user.updated": (  # who is deactivated
+        "seats.utilization",
+        "seats.active",
+        "seats.unused",
+        "seats.utilization_change_28d",
+        "champion.",
+        "health.relationship",
+        *_SCORES,
+    ),
+    "subscription.changed": (
+        "renewal.",
+        "qbr.missing",
+        "seats.",
+        *_SCORES,
+    ),  # renewal dates, seats that ended
+    "sentiment.rated": (
+        "sentiment.",
+        "health.score",
+        "health.band",
+        "health.days_in_band",
+        "health.relationship",
+    ),
+    "touchpoint.logged": ("sentiment.overdue",),
+}
+
+_ELSEWHERE = """
+## 4. Outcomes
+
+Retention, churn and surveys of all customers: [outcomes.md](outcomes.md). They are no metrics, and no rule reads them.
+
+## 5. Portfolio views
+
+The intervention queue, health and the week's review: [portfolio.md](portfolio.md). An account's
+[risk level](alerts.md#risk-level) is the highest severity among its firing alerts.
+
+## 6. Shipped rules
+
+What `bellwether rules list` shows without a configuration. [rules.md](rules.md) says how to read a condition and how to
+change, add or remove a rule.
+
+| rule | opens when | severity | due | what to do |
+| --- | --- | --- | --- | --- |
+"""
+_SILENCE = """
+## 7. Silence that is ours
+
+When a source of activity counts as silent, and what then waits: [operations.md](operations.md#silence).
+"""
+
 _KINDS = {
     Kind.RATIO: "ratio",
     Kind.COUNT: "count",
@@ -91,30 +175,40 @@ _KINDS = {
 def reference() -> str:
     """The page, as it is in ``docs/metrics.md``."""
     parts = [_INTRO, *(f"{place}. `{status.word}`: {why}\n" for place, (status, why) in enumerate(_ORDER, 1))]
+    rules = default_rules(CATALOGUE)
     by_section = sorted(CATALOGUE.values(), key=lambda metric: _place(metric.section))
     for section, metrics in groupby(by_section, key=lambda metric: metric.section):
         parts.append(f"\n## {section} {_SECTIONS[section]}\n")
-        parts += [_entry(metric) for metric in metrics]
-    return "".join(parts)
+        parts += [_entry(metric, rules) for metric in metrics]
+    return "".join([*parts, _ELSEWHERE, *map(_row, rules), _SILENCE])
 
 
-def _entry(metric: Metric) -> str:
+def _row(rule: Rule) -> str:
+    playbook = rule.playbook
+    return f"| `{rule.id}` | `{rule.when}` | {rule.severity} | {playbook.due} | {playbook.action} |\n"
+
+
+def _entry(metric: Metric, rules: Iterable[Rule]) -> str:
     text = re.sub(r" ?\(METRICS [\d.]+\)", "", inspect.getdoc(metric.compute) or "")
     paragraphs = [" ".join(part.split()) for part in text.replace("``", "`").split("\n\n")]
-    return f"\n### `{metric.name}`\n\n" + "\n\n".join([*paragraphs, " · ".join(_notes(metric))]) + "\n"
+    return f"\n### `{metric.name}`\n\n" + "\n\n".join([*paragraphs, " · ".join(_notes(metric, rules))]) + "\n"
 
 
-def _notes(metric: Metric) -> Iterator[str]:
+def _notes(metric: Metric, rules: Iterable[Rule]) -> Iterator[str]:
     yield f"*{_KINDS[metric.kind]}*"
     if metric.words:
         yield f"one of {_code(metric.words)}"
     if metric.default_floor is not None:
         yield f"floor {metric.default_floor}, a rule may set its own"
-    if metric.reads:
-        yield f"fed by {', '.join(metric.reads)}"
-    readers = [rule.id for rule in default_rules(CATALOGUE) if metric.name in rule.metrics]
+    if feeds := [*metric.reads, *(f"`{kind}`" for kind in _TELLS if _rests_on(metric.name, kind))]:
+        yield f"fed by {', '.join(feeds)}"
+    readers = [rule.id for rule in rules if metric.name in rule.metrics]
     if readers:
         yield f"read by {_code(readers)}"
+
+
+def _rests_on(name: str, kind: str) -> bool:
+    return any(name == told or (told.endswith(".") and name.startswith(told)) for told in _TELLS[kind])
 
 
 def _code(words: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ def overdue_days(portfolio: Portfolio, floor: int | None) -> Values:
 def decision_days_to(portfolio: Portfolio, floor: int | None) -> Values:
     """Days from today to the last day on which notice can be given (METRICS 2.8).
 
-    The renewal less ``account.notice_days``. Below 0 when that day has gone by and the renewal has not.
+    The renewal less the account's ``notice_days``. Below 0 when that day has gone by and the renewal has not.
     Without a notice period it is the renewal itself. Statuses as for the days to the renewal.
     """
     day, notice = portfolio.number("renewal_day"), np.maximum(portfolio.number("notice_days"), 0)

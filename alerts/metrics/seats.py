@@ -36,6 +36,7 @@ def utilization(portfolio: Portfolio, floor: int | None) -> Values:
 def purchased(portfolio: Portfolio, floor: int | None) -> Values:
     """Seats purchased and in effect, summed over subscriptions (METRICS 2.3).
 
+    Those of a subscription that has ended, which is one whose MRR is 0, are not in effect.
     ``ok`` as soon as seats are in effect, else ``not_applicable``.
     """
     seats = portfolio.number("seats")
@@ -67,7 +68,9 @@ def unused(portfolio: Portfolio, floor: int | None) -> Values:
 def days_since_increase(portfolio: Portfolio, floor: int | None) -> Values:
     """Days since the number of seats in effect last rose above the one before it (METRICS 2.3).
 
-    New seats need time to be filled. The first purchase is no rise. ``not_applicable`` when it never rose.
+    New seats need time to be filled. Compared is the number as days close: seats that move from one subscription
+    to another within a day are no more than before. The first purchase is no rise. ``not_applicable`` when it
+    never rose.
     """
     day = portfolio.number("seats_increase_day")
     return whole(

@@ -38,6 +38,7 @@ def previous(portfolio: Portfolio, floor: int | None) -> Values:
         code,
         standing(portfolio, unseen=unrated, absent=~unrated & (code == 0)),
         text=_TEXT[code],
+        parts={"rating_code": portfolio.number("sentiment")},
     )
 
 

@@ -12,9 +12,10 @@ from alerts.values import Values
 def days_since_login(portfolio: Portfolio, floor: int | None) -> Values:
     """Days since the newest activity of any current contact with the role ``economic_buyer`` (METRICS 2.6).
 
-    One never seen counts from the later of the day on which the contact got the role and the day on which
-    logins were first received. ``unknown`` when there is no such contact, or none with a user id
-    (``sponsor.unmapped``); refused while the activity's source is stale.
+    Where none of them was ever seen, it counts from the later of the day on which the contact got the role and
+    the day on which logins were first received, or features or sessions where logins never were. ``unknown``
+    when there is no such contact, or none with a user id (``sponsor.unmapped``), and while no activity was ever
+    received; refused while the activity's source is stale.
     """
     day = portfolio.sponsor_day()
     mapped = portfolio.number("sponsors_mapped")

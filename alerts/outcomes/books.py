@@ -8,7 +8,7 @@ is one pass over the changes, whatever k, exact in int64 cents.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,7 @@ class Books:
 
     ``currency`` is the reporting currency: the one given, or that in which most accounts were ever told an amount
     above 0, the first by name among equals; None where there is none. Amounts told without a currency are in the
-    reporting one; amounts in others are left out, and counted by :meth:`left_out`.
+    reporting one; amounts in others are left out, which :meth:`foreign` tells and :meth:`left_out` counts.
     """
 
     def __init__(self, blobs: Sequence[bytes], currency: str | None = None) -> None:
@@ -43,7 +43,15 @@ class Books:
 
     def mrr(self, days: Iterable[int]) -> Mapping[int, IntArray]:
         """Cents per account at the close of each of ``days``, in the reporting currency."""
-        return self._money.at(days, self._reported, self.size)
+        return self._money.only(self._reported).at(days, self.size)
+
+    def foreign(self, days: Iterable[int]) -> Mapping[int, BoolArray]:
+        """Which accounts have MRR in another currency at the close of each of ``days``."""
+        return self._having(days, ~self._reported)
+
+    def paying(self, day: int) -> BoolArray:
+        """Which accounts have MRR in any currency at the close of ``day``."""
+        return self._having([day], np.ones_like(self._reported))[day]
 
     def left_out(self, days: Iterable[int]) -> dict[str, int]:
         """How many accounts had MRR in another currency at the close of any of ``days``, by currency."""
@@ -51,9 +59,8 @@ class Books:
         for place, code in sorted(enumerate(self._money.codes), key=lambda each: each[1]):
             chosen = (self._money.currency == place) & ~self._reported
             if chosen.any():
-                states = self._money.at(days, chosen, self.size)
-                having = np.any([cents > 0 for cents in states.values()], axis=0)
-                counts[code] = int(having.sum())
+                having = list(self._having(days, chosen).values())
+                counts[code] = int(np.any(having, axis=0).sum())
         return {code: count for code, count in counts.items() if count}
 
     def churned(self, day: int) -> BoolArray:
@@ -76,6 +83,16 @@ class Books:
             told
         ]  # of several the last one stays, which is the newest
         return places, names
+
+    def _having(self, days: Iterable[int], chosen: BoolArray) -> dict[int, BoolArray]:
+        """Which accounts have MRR at the close of each of ``days``, over the ``chosen`` changes."""
+        money = self._money.only(chosen)
+        places, account = np.unique(money.account, return_inverse=True)  # a few of all, as a rule
+        having = {}
+        for day, cents in replace(money, account=account).at(days, len(places)).items():
+            having[day] = np.zeros(self.size, dtype=np.bool_)
+            having[day][places[cents > 0]] = True
+        return having
 
     def _most_told(self) -> str | None:
         money = self._money
@@ -128,12 +145,18 @@ class _Money:
             codes=list(codes),
         )
 
-    def at(self, days: Iterable[int], chosen: BoolArray, accounts: int) -> dict[int, IntArray]:
-        """Cents of each of so many accounts at the close of each of ``days``, over the ``chosen`` changes."""
+    def only(self, chosen: BoolArray) -> _Money:
+        """The ``chosen`` changes."""
+        return _Money(
+            self.account[chosen], self.day[chosen], self.by[chosen], self.currency[chosen], self.codes
+        )
+
+    def at(self, days: Iterable[int], accounts: int) -> dict[int, IntArray]:
+        """Cents of each of so many accounts at the close of each of ``days``."""
         wanted = sorted(set(days))
         state = np.zeros((len(wanted) + 1, accounts), dtype=np.int64)
-        row = np.searchsorted(np.array(wanted, dtype=np.int64), self.day[chosen])
-        np.add.at(state.reshape(-1), row * accounts + self.account[chosen], self.by[chosen])
+        row = np.searchsorted(np.array(wanted, dtype=np.int64), self.day)
+        np.add.at(state.reshape(-1), row * accounts + self.account, self.by)
         for later in range(1, len(wanted)):
             state[later] += state[later - 1]
         return dict(zip(wanted, state, strict=False))

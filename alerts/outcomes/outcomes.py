@@ -1,6 +1,8 @@
 """Outcomes over a portfolio: retention by month, by segment and by account, and monthly churn (METRICS section 4).
 
 A month's t is the close of its last day, and of the month that is still running the close of the last complete day D.
+An account with MRR in another than the reporting currency at either end of a span is left out of it whole, and counted:
+whether it came, grew or left cannot be told from a part of what it pays.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from alerts.arrays import IntArray
+from alerts.arrays import BoolArray, IntArray
 from alerts.outcomes.books import Books
 from alerts.outcomes.months import Month, year_before
 from alerts.outcomes.movement import Movement, Waterfall, movement, movements
@@ -102,24 +104,29 @@ class Outcomes:
         return dict(sorted(found, key=lambda each: (each[0] is None, each[0] or "")))
 
     def left_out(self) -> dict[str, int]:
-        """How many accounts had MRR in another currency at either end of the twelve months, by currency."""
-        return self.books.left_out((self.span.start, self.span.end))
+        """How many accounts had MRR in another currency at either end of any span, by currency."""
+        return self.books.left_out(self._days)
 
     def churned_with_mrr(self) -> int:
         """Accounts whose lifecycle is ``churned`` at t and that have MRR all the same: MRR decides, so they count."""
         return int((self.books.churned(self.span.end) & (self._mrr[self.span.end] > 0)).sum())
 
-    def mrr_at(self, day: int) -> IntArray:
-        """Cents per account at the close of any day."""
-        return self._mrr[day] if day in self._mrr else self.books.mrr([day])[day]
+    @property
+    def _days(self) -> set[int]:
+        return {day for span in (*self.spans, *self.churn_spans) for day in (span.start, span.end)}
 
     @cached_property
     def _mrr(self) -> Mapping[int, IntArray]:
-        spans = (*self.spans, *self.churn_spans)
-        return self.books.mrr({day for span in spans for day in (span.start, span.end)})
+        return self.books.mrr(self._days)
+
+    @cached_property
+    def _foreign(self) -> Mapping[int, BoolArray]:
+        return self.books.foreign(self._days)
 
     def _ends(self, span: Span) -> tuple[IntArray, IntArray]:
-        return self._mrr[span.start], self._mrr[span.end]
+        """Cents per account at both ends, 0 and 0 of those that are left out."""
+        counted = ~(self._foreign[span.start] | self._foreign[span.end])
+        return self._mrr[span.start] * counted, self._mrr[span.end] * counted
 
     def _outcome(self, span: Span, moved: Movement) -> Outcome:
         if self._subscribed is None:

@@ -25,7 +25,6 @@ from alerts.rules.expression import (
     Op,
     Or,
     Significance,
-    leaves,
 )
 from alerts.rules.levers import LEVERS, Move, Option, Sort, Turn
 from alerts.rules.reading import Reading
@@ -80,12 +79,9 @@ def way_out(goal: Node, wanted: Verdict, reading_of: Callable[[str], Reading]) -
     """The smallest changes after which ``goal`` has the verdict ``wanted``, TRUE or FALSE; None if there are none.
 
     ``reading_of`` gives the account's reading of a metric. Of several ways the one that somebody can go, then the one
-    of fewest changes, then of fewest units, then the first that the condition names. Where a fraction is asked
-    to be an exact number, none is told: one change moves several metrics, and what brings one to its number takes
-    another from it.
+    of fewest changes, then of fewest units, then the first that the condition names. No fraction is brought to an
+    exact number: one change moves several metrics, and what brings one to its number takes another from it.
     """
-    if any(_asks_for_a_number(leaf) for leaf, _ in leaves(goal)):
-        return None
     world = _World(reading_of)
     for _ in range(_ROUNDS):
         needed = _needed(goal, wanted, world.reading)
@@ -98,9 +94,9 @@ def way_out(goal: Node, wanted: Verdict, reading_of: Callable[[str], Reading]) -
     return tuple(world.done.values()) if _needed(goal, wanted, world.reading) == () else None
 
 
-def _asks_for_a_number(clause: Clause) -> bool:
-    """Whether a fraction is to be an exact number, or anything but one."""
-    if not isinstance(clause, Comparison) or clause.op not in {Op.EQ, Op.NE}:
+def _is_to_hit(clause: Clause, wanted: Verdict) -> bool:
+    """Whether a fraction would have to become an exact number."""
+    if not isinstance(clause, Comparison) or clause.op is not (Op.EQ if wanted is Verdict.TRUE else Op.NE):
         return False
     return clause.metric.kind in NUMERIC and clause.metric.kind not in WHOLE
 
@@ -167,7 +163,7 @@ def _needed(node: Node, wanted: Verdict, reading_of: Callable[[str], Reading]) -
             reading = reading_of(node.metric.name)
             if reading.verdict(node) is wanted:
                 return ()
-            change = smallest_change(node, reading)
+            change = None if _is_to_hit(node, wanted) else smallest_change(node, reading)
             return None if change is None else (change,)
         case Not(operand):
             return _needed(operand, _NEGATED[wanted], reading_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from alerts.alert import Verdict
 from alerts.rules.clearing import Change, described, smallest_change, way_out
 from alerts.rules.condition import Condition, Readings
-from alerts.rules.expression import And, Clause, Comparison, Node, Not, Or, Significance, leaves
+from alerts.rules.expression import And, Clause, Comparison, Node, Not, Or, Significance, joined, leaves
 from alerts.rules.language import SIGNIFICANT
 from alerts.rules.reading import Reading
 from alerts.rules.rule import Judgement, Rule
@@ -139,10 +139,23 @@ def gap(clause: Clause, values: Values, index: int) -> float | None:
     return _gap(clause, Reading.of(values, index))
 
 
-def clears(clause: Clause, values: Values, index: int) -> dict[str, Any] | None:
-    """The smallest change of the metric after which the clause says the opposite, as JSON; None if there is none."""
-    change = smallest_change(clause, Reading.of(values, index))
-    return None if change is None else change.describe()
+def clears(metric: str, rules: Sequence[Rule], readings: Readings, index: int) -> dict[str, Any] | None:
+    """The smallest change of the metric after which it is part of why no rule holds, as JSON; None if there is none.
+
+    ``rules`` all hold, and each has the metric among its :func:`grounds` with a value that stands.
+    """
+    seen = [_Seen(rule, readings, index) for rule in rules]
+    told = [
+        _about(metric, rule.when.root, each.verdict, Verdict.TRUE)
+        for rule, each in zip(rules, seen, strict=True)
+    ]
+    goal = joined(Or, [each for each in told if each is not None])
+    changes = way_out(goal, Verdict.FALSE, seen[0].reading)
+    if not changes:
+        return None
+    if len(changes) == 1:
+        return changes[0].describe()
+    return {"text": " and ".join(change.text for change in changes), "by": None, "unit": None}
 
 
 def tested(clause: Clause, values: Values, index: int) -> dict[str, Any] | None:
@@ -238,6 +251,20 @@ def _because(node: Node, told: Callable[[Clause], Verdict], wanted: Verdict) -> 
     if not met or (needs_all and len(met) < len(sides)):
         return None
     return [clause for side in met for clause in side]
+
+
+def _about(metric: str, node: Node, told: Callable[[Clause], Verdict], wanted: Verdict) -> Node | None:
+    """As much of :func:`_because` as is about one metric, still joined as it was; None if nothing is."""
+    match node:
+        case Comparison() | Significance():
+            return node if node.metric.name == metric else None
+        case Not(operand):
+            inner = _about(metric, operand, told, _NEGATED[wanted])
+            return None if inner is None else Not(inner)
+        case And(operands) | Or(operands):
+            met = [operand for operand in operands if _because(operand, told, wanted) is not None]
+    sides = [side for operand in met if (side := _about(metric, operand, told, wanted)) is not None]
+    return joined(type(node), sides) if sides else None
 
 
 def _turned(clause: Clause, negated: bool) -> str:

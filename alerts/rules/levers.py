@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from alerts.rules.reading import Reading
 from consumers.days import EPOCH
+from consumers.facts import RATINGS
 from consumers.windows import NEVER
 
 MOST = 10**9  # further off than so many units nothing is worth saying
@@ -71,15 +72,16 @@ class Turn:
     """By one act, after which the value is ``becomes``; ``word`` is the text that it starts from, None any."""
 
     text: str | Callable[[Reading], str]
-    becomes: int | str
+    becomes: int | str | Callable[[Reading], str]
     word: str | None = None
     sort: Sort = Sort.WORK
 
     def after(self, reading: Reading) -> Reading:
         """The reading once it is done."""
-        if isinstance(self.becomes, str):
-            return replace(reading, text=self.becomes)
-        return replace(reading, numerator=self.becomes * reading.denominator)
+        if isinstance(self.becomes, int):
+            return replace(reading, numerator=self.becomes * reading.denominator)
+        text = self.becomes if isinstance(self.becomes, str) else self.becomes(reading)
+        return replace(reading, text=text)
 
     def told(self, reading: Reading) -> str:
         """``name a successor``."""
@@ -164,6 +166,11 @@ def _review(reading: Reading) -> str:
     return f"book a QBR by {date.fromordinal(day + EPOCH).isoformat()}"  # on the day itself is still before it ends
 
 
+def _newest_rating(reading: Reading) -> str:
+    """What the rating before the newest is once there is another."""
+    return RATINGS[reading.parts["rating_code"]]
+
+
 _MORE_LOGINS, _FEWER_LOGINS = _more("login"), _fewer("login")
 _ACTIVE_SEATS = _more("active seat")
 _USER_DAYS = ("user-day of activity", "user-days of activity")
@@ -211,7 +218,10 @@ LEVERS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
             _fewer(*_USER_DAYS, part="current", most=_part("current")),
         ),
         "logins.change_28d_adjusted": (),  # every business day and every other account is in it
-        "logins.drawdown_180d": (_more("login", part="current", most=_to_nothing),),
+        "logins.drawdown_180d": (
+            _more("login", part="current", most=_to_nothing),
+            _fewer("login", part="current", most=_part("current")),
+        ),
         "activity.dormant_days": (Turn("a login, a used feature or a session of anybody", 0), _WAIT),
         "activity.users_before": (),
         "seats.utilization": (_ACTIVE_SEATS, replace(_SELL, to=_bought(1)), _LEAVE_ONE, _LOSE_SEATS),
@@ -252,7 +262,7 @@ LEVERS: Mapping[str, tuple[Option, ...]] = MappingProxyType(
         "escalations.oldest_open_days": (Turn("resolve the escalations open that long", 0), _WAIT),
         "escalations.opened_90d": (),
         "sentiment.rating": _NEXT_RATING,
-        "sentiment.previous": (),
+        "sentiment.previous": (Turn("a new rating", _newest_rating),),
         "sentiment.overdue": (Turn("a new rating", 0),),
         "sentiment.age_days": (Turn("a new rating", 0), _WAIT),
         # Days that went by until first value do not come back (METRICS 3.3).

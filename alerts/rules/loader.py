@@ -78,7 +78,7 @@ def read_rules(root: Section, catalogue: Mapping[str, Metric], problems: Problem
             name = f"{name}\n{number}"  # still read for its own problems; no id has a line break
         else:
             seen[name] = section.line
-        if _changes_nothing(section, name, base, problems):
+        if _changes_nothing(section, name, base):
             continue
         merged[name] = section.over(base[name]) if name in base else section
     read = [_Reader(section, catalogue, problems).rule() for section in (*merged.values(), *nameless)]
@@ -86,7 +86,7 @@ def read_rules(root: Section, catalogue: Mapping[str, Metric], problems: Problem
     return RuleSet(rules, frozenset(name for name in merged if "\n" not in name))
 
 
-def _changes_nothing(section: Section, name: str, base: Mapping[str, Section], problems: Problems) -> bool:
+def _changes_nothing(section: Section, name: str, base: Mapping[str, Section]) -> bool:
     """Whether this is a change to a shipped rule that does not exist, which is noted."""
     if name in base or "when" in section or "\n" in name:
         return False

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, LargeBinary, Table, delete, func, select
 
 from alerts.health.history import HISTORY_DTYPE, HealthDay, health_day, history_of
-from alerts.health.state import HEALTH_DTYPE, Records, blank
+from alerts.health.state import HEALTH_DTYPE, Records, blank, raw
 from app.database.drivers import Driver
 from app.database.tables import health_history, health_state
 from app.database.upsert import inserting
@@ -44,7 +44,7 @@ def read_health(connection: Connection, nos: Sequence[int]) -> Records:
             here = np.flatnonzero(of == page)
             kept = np.frombuffer(blob, dtype=HEALTH_DTYPE)
             within = here[numbers[here] % PAGE < len(kept)]
-            records[within] = kept[numbers[within] % PAGE]
+            raw(records)[within] = raw(kept)[numbers[within] % PAGE]
     elif len(numbers):
         driver = Driver(connection)
         these, values = driver.among("a.no", numbers.tolist())
@@ -75,9 +75,9 @@ def keep_health(connection: Connection, nos: Sequence[int], records: Records, da
     for page in pages:
         here = np.flatnonzero(numbers // PAGE == page)
         places = numbers[here] % PAGE
-        state = _patched(states.get(page, b""), places, records[here])
+        state = _patched(states.get(page, b""), places, np.take(records, here))
         state_rows.append({"page": page, "day": day, "records": state})
-        history = _patched(histories.get(page, b""), places, told[here])
+        history = _patched(histories.get(page, b""), places, np.take(told, here))
         history_rows.append({"day": day, "page": page, "records": history})
     _put(connection, health_state, state_rows, ["page"])
     _put(connection, health_history, history_rows, ["day", "page"])
@@ -140,8 +140,8 @@ def _patched(page: bytes, places: NDArray[np.int64], records: NDArray[Any]) -> b
     size = max(len(page) // records.dtype.itemsize, int(places.max()) + 1)
     patched = np.zeros(size, dtype=records.dtype)
     before = np.frombuffer(page, dtype=records.dtype)
-    patched[: len(before)] = before
-    patched[places] = records
+    raw(patched)[: len(before)] = raw(before)
+    raw(patched)[places] = raw(records)
     return patched.tobytes()
 
 

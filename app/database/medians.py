@@ -17,6 +17,7 @@ from app.database.tables import account, setting
 from app.database.upsert import put_setting
 
 _MEDIAN = "median_change"
+_KEPT = select(setting.c.value).where(setting.c.key == _MEDIAN)
 _PAGE = (
     "SELECT account_no, profile, days FROM account_window WHERE account_no > ? ORDER BY account_no LIMIT ?"
 )
@@ -24,7 +25,7 @@ _PAGE = (
 
 def read_median(connection: Connection) -> MedianChange | None:
     """That of the newest close; None before the first."""
-    text = connection.scalar(select(setting.c.value).where(setting.c.key == _MEDIAN))
+    text = connection.scalar(_KEPT)
     return None if text is None else msgspec.json.decode(text, type=MedianChange)
 
 
