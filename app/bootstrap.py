@@ -33,15 +33,15 @@ from app.scheduler import CLOCK_LEASE, Clockwork
 from app.settings import Dedup, Settings
 from app.silence import SilenceWatch
 from consumers.days import Calendar
-from consumers.errors import ConfigurationError, SourceError, StorageError
+from consumers.errors import ConfigurationError
 from consumers.loop import BEHIND_BATCH, ConsumerLoop, Handled
 from consumers.pipeline import LOCAL_LANE, DeadLetters, Pipeline
 from consumers.source import Source
 from consumers.topics import Topics
 
 if TYPE_CHECKING:
-    from consumers.kafka import KafkaSource
-    from consumers.kafka_log import DeadLetterTopic, EventLog
+    from consumers.kafka.log import DeadLetterTopic, EventLog
+    from consumers.kafka.source import KafkaSource
 
 SERVICE_LANE = "service"  # of BELLWETHER_DEDUP=service: one for every source
 JUDGED_AT_ONCE = 2_000  # touched accounts in one transaction: a quarter of a second of work at most
@@ -127,7 +127,7 @@ class House:
 
     def dead_letter_topic(self) -> DeadLetterTopic:
         """Where rejected records of Kafka go before the database."""
-        from consumers.kafka_log import DeadLetterTopic  # noqa: PLC0415 - kafka-python, where there is a Kafka
+        from consumers.kafka.log import DeadLetterTopic  # noqa: PLC0415 - kafka-python, where there is a Kafka
 
         log = event_log(self.settings)
         assert log is not None, "asked for only where there is a Kafka"
@@ -137,7 +137,7 @@ class House:
         self,
         source: Source,
         heard: Callable[[Handled], None] = lambda _handled: None,
-        trouble: Callable[[SourceError | StorageError], None] = lambda _error: None,
+        trouble: Callable[[Exception], None] = lambda _error: None,
         polled: Callable[[], None] = lambda: None,
         *,
         behind_batch: int = BEHIND_BATCH,
@@ -156,6 +156,7 @@ class House:
             internal=internal,
             lane=lane if self.settings.dedup is Dedup.PARTITION else lambda _partition: SERVICE_LANE,
             dead_letters=dead_letters,
+            polled=polled,
         )
         return ConsumerLoop(
             source,
@@ -209,6 +210,7 @@ class House:
             configuration=lambda: self.book.configuration,
             reload=lambda: (reload or self.book.reload)().configuration,
             loopback=self.settings.loopback,
+            metrics_token=token.get_secret_value() if (token := self.settings.metrics_token) else None,
             sources=lambda: self.hearing.sources(self.clock.now_us()),
             probes=probes or {},
             remarks=remarks or {},
@@ -231,7 +233,7 @@ def organisation_calendar(settings: Settings, database: Database, *, fix: bool) 
     if kept not in {None, settings.timezone}:
         raise ConfigurationError(
             f"BELLWETHER_TIMEZONE is {settings.timezone}, but the windows of {database.label} were folded in {kept}\n"
-            f"set it back to {kept}, or start with another database: days cannot be moved after the fact"
+            f"set it back to {kept}; or stop every process and fold all events anew: bellwether db rebuild"
         )
     return Calendar(settings.timezone)
 
@@ -240,7 +242,7 @@ def kafka_source(
     settings: Settings, *, group_id: str = "", said: Callable[[str], None] = lambda _line: None
 ) -> KafkaSource:
     """The six topics as a member of the group, by default that of the settings; connects when it is first polled."""
-    from consumers.kafka import KafkaSource  # noqa: PLC0415 - kafka-python costs a start a quarter of a second
+    from consumers.kafka.source import KafkaSource  # noqa: PLC0415 - kafka-python costs a start a quarter of a second
 
     _quieten_kafka()
     client = settings.kafka_client()
@@ -257,7 +259,7 @@ def event_log(settings: Settings) -> EventLog | None:
     """Kafka's producing side, which connects when it is first needed; None where there is no Kafka."""
     if not settings.kafka:
         return None
-    from consumers.kafka_log import EventLog  # noqa: PLC0415 - as above
+    from consumers.kafka.log import EventLog  # noqa: PLC0415 - as above
 
     _quieten_kafka()
     return EventLog(settings.kafka_client().arguments(), Topics(settings.topic_prefix))

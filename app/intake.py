@@ -90,7 +90,7 @@ class JournalIntake:
 
 
 class EventLog(Protocol):
-    """As :class:`consumers.kafka_log.EventLog`, which this module does not load: most processes have no Kafka."""
+    """As :class:`consumers.kafka.log.EventLog`, which this module does not load: most processes have no Kafka."""
 
     def append(self, events: Sequence[Good]) -> None:
         """Durable when it returns. Raises LogUnavailable."""

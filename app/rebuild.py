@@ -111,7 +111,7 @@ def _drain_journal(house: House, live: Database, end: int, heard: Heard) -> None
 
 def _topic_ends(settings: Settings) -> Mapping[str, int]:
     """Where every partition that holds anything ends now. Raises SourceError if a topic is missing."""
-    from consumers.kafka_topics import END, OLDEST, keeping_topics  # noqa: PLC0415 - only where there is a Kafka
+    from consumers.kafka.topics import END, OLDEST, keeping_topics  # noqa: PLC0415 - only where there is a Kafka
 
     names = Topics(settings.topic_prefix).events
     with keeping_topics(settings.kafka_client().arguments()) as keeper:

@@ -114,7 +114,7 @@ def _outcomes(books: Books, question: Question, families: Mapping[str, int]) -> 
 def _freemium(found: StoredOutcomes, outcomes: Outcomes, families: Mapping[str, int], as_of: int) -> Freemium:
     """At the close of D: activity is kept for 416 days, which the end of a month a while ago would be short of."""
     days = FreemiumDays.ending(as_of)
-    free = np.flatnonzero(outcomes.mrr_at(days.first[1]) == 0).tolist()
+    free = np.flatnonzero(~outcomes.books.paying(days.first[1])).tolist()  # in whatever currency
     profiles = np.frombuffer(b"".join([found.profiles[place] for place in free]), dtype=PROFILE_DTYPE)
     retention = freemium_retention(
         [found.active_days[place] for place in free], profiles["last_day"].astype(np.int64), days

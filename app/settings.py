@@ -20,10 +20,11 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from alerts.delivery import Telling
 from app import environment
 from app.environment import DOTENV, PREFIX, Variable
 from consumers.errors import ConfigurationError
-from consumers.kafka_client import MECHANISMS, PROTOCOLS, KafkaClient
+from consumers.kafka.client import MECHANISMS, PROTOCOLS, KafkaClient
 
 REDACTED = "********"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,14 +33,6 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "": 86_400}
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 # Up to the last '@', and in the query: a password may hold what an address may not, and is no less a secret for it.
 _ADDRESS_PASSWORD = re.compile(r"(?<=://)([^:@/]*:)(.+)(?=@)|(?<=[?&])(password=)([^&#]+)")
-
-
-class Delivery(StrEnum):
-    """What becomes of a decision to tell somebody."""
-
-    OFF = "off"
-    SHADOW = "shadow"
-    LIVE = "live"
 
 
 class Dedup(StrEnum):
@@ -101,8 +94,8 @@ class Settings(BaseSettings):
         "", max_length=200, description="one consumer's own name: restarted under it, it goes on at once"
     )
     kafka_fast_batches: bool = Field(False, description="read values straight from the record batches")
-    timezone: str = Field("UTC", description="the zone of the days; fixed at the first start")
-    delivery: Delivery = Field(Delivery.LIVE, description="off, shadow or live")
+    timezone: str = Field("UTC", description="the zone of the days; another one needs db rebuild")
+    delivery: Telling = Field(Telling.LIVE, description="off, shadow or live")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     probe_port: int | None = Field(
@@ -119,6 +112,7 @@ class Settings(BaseSettings):
     retention_journal: Span = timedelta(days=7)
     retention_audit: Span = timedelta(days=400)
     admin_key: SecretStr | None = Field(None, description="the first API key")
+    metrics_token: SecretStr | None = Field(None, description="opens /metrics and nothing else")
     now: Instant | None = Field(None, description="freezes today and the moment of judgement")
     slack_webhook_url: SecretStr | None = Field(None, description="one Slack destination for everything")
     allow_private_destinations: bool = Field(False, description="webhooks may go to private addresses")
@@ -279,6 +273,7 @@ SECRETS = (
     "kafka_ssl_password",
     "encryption_key",
     "admin_key",
+    "metrics_token",
     "slack_webhook_url",
 )
 

@@ -78,8 +78,8 @@ class Recount:
 
     def metrics(self, account_id: str, as_of: int, today: int, stale: frozenset[str] = frozenset()) -> View:
         """One account's metrics, from the events up to and including ``today``."""
-        fed = {family for family, first in self.first_days.items() if first <= today}
-        return View(self.accounts[account_id], as_of, today, fed, stale & fed)
+        fed = {family: first for family, first in self.first_days.items() if first <= today}
+        return View(self.accounts[account_id], as_of, today, fed, stale & fed.keys())
 
     def churned(self, account_id: str, today: int) -> bool:
         return bool(self.accounts[account_id].state(today)["churned"])
@@ -157,7 +157,7 @@ class View:
     """One account at one moment: each metric counted when it is asked for."""
 
     def __init__(
-        self, account: Account, as_of: int, today: int, fed: set[str], stale: frozenset[str]
+        self, account: Account, as_of: int, today: int, fed: dict[str, int], stale: frozenset[str]
     ) -> None:
         self.account, self.D, self.today = account, as_of, today
         self.fed, self.stale = fed, stale
@@ -180,13 +180,12 @@ class View:
 
     def doubt(self, families: tuple[str, ...], reach: int) -> str | None:
         """Why a count over a window that begins ``reach`` days before D would not stand, None if it does."""
-        if not self.fed.intersection(families):
-            return UNKNOWN
-        if self.first is None:
+        received = [self.fed[family] for family in families if family in self.fed]
+        if not received or self.first is None:
             return UNKNOWN
         if self.stale.intersection(families):
             return STALE
-        return SHORT if self.first > self.D - reach else None
+        return SHORT if max(self.first, min(received)) > self.D - reach else None
 
     # 2.1
 
@@ -261,7 +260,7 @@ class View:
     # 2.3
 
     def no_ratio(self, reach: int) -> str | None:
-        if "seats" not in self.fed or not self.fed.intersection(ACTIVITY):
+        if "seats" not in self.fed or not self.fed.keys() & set(ACTIVITY):
             return UNKNOWN
         if self.state["seats"] == 0:
             return NONE

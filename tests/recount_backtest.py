@@ -37,6 +37,7 @@ def recount(
             for day in fates.get(account, ([], []))[0]
             if day <= end and is_customer(fates, account, known, day - 1)
         }
+        early += sum(day <= min(known, end) for day in fates.get(account, ([], []))[0])
         for churn in churns:
             window = range(churn - horizon, churn)
             if window[0] < first:

@@ -27,6 +27,11 @@ def say(facts: list[tuple[datetime, str, int, dict[str, Any]]], zone: ZoneInfo) 
     seats: dict[str, int] = {}
     totals: list[tuple[int, int]] = []  # (day, seats in effect from then on)
     subscriptions: dict[str, dict[str, Any]] = {}
+
+    def bought() -> None:
+        gone = {name for name, each in subscriptions.items() if Fraction(str(each["mrr"])) == 0}
+        totals.append((day, sum(count for name, count in seats.items() if name not in gone)))
+
     mrrs: list[Fraction] = []
     qbrs: dict[str, dict[str, Any]] = {}
     held: list[int] = []
@@ -38,17 +43,20 @@ def say(facts: list[tuple[datetime, str, int, dict[str, Any]]], zone: ZoneInfo) 
             fields.update(data)
         elif kind == "seats.changed":
             seats[data.get("subscription_id", "default")] = data["purchased"]
-            totals.append((day, sum(seats.values())))
+            bought()
         elif kind == "subscription.changed":
             subscriptions.setdefault(data.get("subscription_id", "default"), {}).update(data)
-            mrrs.append(sum((Fraction(str(each["mrr"])) for each in subscriptions.values()), Fraction(0)))
+            mrrs.append(revenue(list(subscriptions.values())))
+            if seats:
+                bought()
         elif kind.startswith("qbr."):
             qbrs[data["qbr_id"]] = event
             if kind == "qbr.held":
                 held.append(day)
         else:
             people.hear(kind, event.get("user_id"), data, day)
-    rises = [day for (_, before), (day, after) in pairwise(totals) if after > before]
+    closes = sorted(dict(totals).items())  # of each day its last total
+    rises = [day for (_, before), (day, after) in pairwise(closes) if after > before]
     renewals = [
         each["renewal_date"]
         for each in subscriptions.values()
@@ -77,14 +85,21 @@ def say(facts: list[tuple[datetime, str, int, dict[str, Any]]], zone: ZoneInfo) 
     }
 
 
+def revenue(subscriptions: list[dict[str, Any]]) -> Fraction:
+    """What they pay together in the currency of the largest that has one; without a currency counts with it."""
+    amounts = [(Fraction(str(each["mrr"])), each.get("currency")) for each in subscriptions]
+    named = [each for each in amounts if each[1] is not None]
+    main = max(named)[1] if named else None
+    return sum((amount for amount, currency in amounts if currency in (main, None)), Fraction(0))
+
+
 class Person:
     def __init__(self) -> None:
         self.contact: str | None = None
         self.user: str | None = None
-        self.here = True  # the contact's `active`
         self.champion = False
         self.left = False
-        self.sent_away = False  # his user was deactivated while he was champion
+        self.sent_away = False  # champion, were his user not deactivated
 
 
 class People:
@@ -92,6 +107,7 @@ class People:
 
     def __init__(self) -> None:
         self.all: list[Person] = []
+        self.contacts: dict[str, dict[str, Any]] = {}  # by id: what was last said of each
         self.deactivated: set[str] = set()
         self.anybody = False
         self.changed: int | None = None
@@ -102,12 +118,20 @@ class People:
     def hear(self, kind: str, user: str | None, data: dict[str, Any], day: int) -> None:
         if kind == "contact.updated":
             person = self.person(data["contact_id"], data.get("user_id"))
-            person.here = data.get("active", person.here)
-            roles = data.get("roles")
-            if person.champion and (not person.here or (roles is not None and "champion" not in roles)):
-                self.go(person, day)
-            if person.here and roles is not None and "champion" in roles:
+            contact = self.contacts.setdefault(data["contact_id"], {})
+            before = self.part(contact)
+            contact.update(data)
+            part = self.part(contact)
+            if part == before:
+                return  # the same again is no news
+            if part == "champion" and person.user in self.deactivated:
+                person.sent_away = True
+            elif part == "champion":
                 self.name(person)
+            elif part == "none":
+                person.sent_away = False
+                if person.champion:
+                    self.go(person, day)
         elif kind == "champion.changed":
             self.change(user, data, day)
         elif kind == "user.updated" and "deactivated" in data:
@@ -119,6 +143,15 @@ class People:
                     person.sent_away = True
                 elif person.user == user and not data["deactivated"] and person.sent_away:
                     self.name(person)
+
+    @staticmethod
+    def part(contact: dict[str, Any]) -> str:
+        """Which part somebody has by what is said of him as a contact."""
+        if not contact.get("active", True):
+            return "none"
+        if "roles" not in contact:
+            return "unsaid"
+        return "champion" if "champion" in contact["roles"] else "none"
 
     def change(self, user: str | None, data: dict[str, Any], day: int) -> None:
         new, old = data.get("user_id"), data.get("previous_user_id")
@@ -156,6 +189,7 @@ class People:
             kept, other = same_contact[0], same_user[0]
             self.all.remove(other)
             kept.champion, kept.left = kept.champion or other.champion, kept.left or other.left
+            kept.sent_away = kept.sent_away or other.sent_away
             kept.user = user
             return kept
         if same_contact or same_user:

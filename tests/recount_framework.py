@@ -209,7 +209,7 @@ class View:
             return None, UNKNOWN
         if "logins" in self.stale:
             return None, STALE
-        if self.first > self.D - 55:
+        if max(self.first, self.fed["logins"]) > self.D - 55:
             return None, SHORT
         days = [day for day, _ in self.all("user.login")]
         later = sum(1 for day in days if self.D - 27 <= day <= self.D)
@@ -289,14 +289,15 @@ class View:
 
     def sponsor_days_since_login(self) -> Reading:
         mapped = [each for each in self.sponsors() if "user_id" in each]
-        if "contacts" not in self.fed or not self.fed.keys() & set(ACTIVITY) or not mapped:
+        received = [self.fed[family] for family in ACTIVITY if family in self.fed]
+        if "contacts" not in self.fed or not received or not mapped:
             return None, UNKNOWN
         if self.stale.intersection(ACTIVITY):
             return None, STALE
-        days = []
-        for each in mapped:
-            seen = self.active_on.get(each["user_id"])
-            days.append(max(seen) if seen else max(each["since"], self.fed.get("logins", each["since"])))
+        days = [day for each in mapped for day in self.active_on.get(each["user_id"], ())]
+        if not days:  # absence counts from when it could have been seen
+            earliest = self.fed.get("logins", min(received))
+            days = [max(each["since"], earliest) for each in mapped]
         return self.since(max(days)), OK
 
     def sponsor_unmapped(self) -> Reading:
@@ -385,7 +386,7 @@ class View:
             one["gone"] = None
             if data["type"] == "integration.synced":
                 one["synced"] = day
-            elif name not in [before for _, before in set_up]:
+            if name not in [before for _, before in set_up]:
                 set_up.append((day, name))
         return known, set_up
 

@@ -244,12 +244,13 @@ class AccountHealth:
             return None, STALE
         if knows:
             counted.append((30, self.view["champion.status"][0] == "active"))
-            seen = []
-            for person in self.contacts().values():
-                if person["since"] is not None and person["user"] is not None:
-                    last = self.last_seen(person["user"])
-                    since = max(person["since"], self.first_days.get("logins", person["since"]))
-                    seen.append(since if last is None else last)
+            sponsors = [each for each in self.contacts().values() if each["since"] and each["user"]]
+            last_days = [self.last_seen(each["user"]) for each in sponsors]
+            seen = [day for day in last_days if day is not None]
+            if not seen:
+                received = [self.first_days[name] for name in ACTIVITY if name in self.first_days]
+                heard = self.first_days.get("logins", min(received, default=0))
+                seen = [max(each["since"], heard) for each in sponsors]
             counted.append((25, bool(seen) and self.D - max(seen) < 60))
         if "qbrs" in self.first_days:
             met = self.meets()

@@ -41,9 +41,9 @@ class Kept:
             key=lambda each: each[:2],
         )
         told = [each for each in told if each[2] <= until]
-        self.first_login_day = min(
-            (day for *_, day, event in told if event["type"] == "user.login"), default=None
-        )
+        logins = [day for *_, day, event in told if event["type"] == "user.login"]
+        others = [day for *_, day, event in told if event["type"] in ACTIVITY]
+        self.heard_since = min(logins or others, default=0)  # of what users do
         self.accounts: dict[str, Account] = {}
         for each in told:
             name = each[3]["account_id"]
@@ -185,13 +185,11 @@ class Account:
     def sponsors(self) -> list[dict[str, Any]]:
         return [each for each in self.contacts().values() if each["since"] is not None]
 
-    def sponsor_day(self, first_login_day: int | None) -> int | None:
-        days = []
-        for each in self.sponsors():
-            if each["user"] is not None:
-                last = self.last_day_of(each["user"])
-                days.append(max(each["since"], first_login_day or 0) if last is None else last)
-        return max(days, default=None)
+    def sponsor_day(self, heard_since: int) -> int | None:
+        mapped = [each for each in self.sponsors() if each["user"] is not None]
+        last_days = [self.last_day_of(each["user"]) for each in mapped]
+        seen = [day for day in last_days if day is not None]
+        return max(seen or [max(each["since"], heard_since) for each in mapped], default=None)
 
     def contacts_active(self, first: int, last: int) -> int:
         users = {each["user"] for each in self.contacts().values() if each["here"] and each["user"]}
@@ -227,7 +225,7 @@ class Account:
             alive = [index for index, each in enumerate(mine) if each[3]["type"] != kinds[2]]
             ended = mine[(alive[-1] + 1 if alive else 0) :]
             synced = [each[2] for each in mine if each[3]["type"] == kinds[1]]
-            connected = [each[2] for each in mine if each[3]["type"] == kinds[0]]
+            connected = [mine[index][2] for index in alive]
             if ended:
                 losses.append((ended[0][2], name))
             elif synced:

@@ -78,15 +78,21 @@ class OutcomeRecount:
                 total += money(each["mrr"])
         return total
 
+    def others(self, account: str, day: date) -> set[str]:
+        """The other currencies in which the account had MRR at the close of ``day``."""
+        return {
+            each["currency"]
+            for each in self.subscriptions(account, day).values()
+            if each.get("currency") not in {None, self.currency} and money(each["mrr"]) > 0
+        }
+
     def foreign(self, days: Iterable[date]) -> dict[str, int]:
         """Accounts that had MRR in each other currency at the close of any of ``days``."""
-        having: dict[str, set[str]] = {}
+        counts: Counter[str] = Counter()
+        wanted = set(days)
         for account in self.accounts:
-            for day in days:
-                for each in self.subscriptions(account, day).values():
-                    if each.get("currency") not in {None, self.currency} and money(each["mrr"]) > 0:
-                        having.setdefault(each["currency"], set()).add(account)
-        return {code: len(accounts) for code, accounts in having.items()}
+            counts.update({code for day in wanted for code in self.others(account, day)})
+        return dict(counts)
 
     def segment(self, account: str, name: str, day: date) -> str | None:
         value = None
@@ -96,9 +102,14 @@ class OutcomeRecount:
         return value
 
     def sums(self, start: date, end: date, split: str | None = None) -> dict[str | None, Sums]:
-        """The endpoint method, over everybody (under None) or by a segment as it was at the start."""
+        """The endpoint method, over everybody (under None) or by a segment as it was at the start.
+
+        Who has MRR in another currency at either end is in no cohort and no new account.
+        """
         found: dict[str | None, Sums] = {} if split else {None: Sums()}
         for account in self.accounts:
+            if self.others(account, start) or self.others(account, end):
+                continue
             before, after = self.mrr(account, start), self.mrr(account, end)
             if not before and not after:
                 continue

@@ -30,9 +30,10 @@ def cell_of(value: Any) -> str:
         case Mapping():
             return json.dumps(value, ensure_ascii=False, sort_keys=True)
         case Sequence():
-            plain = all(each == each.strip() and each and ";" not in each for each in value)
             joined = ";".join(value)
-            return joined if plain and joined[:1] not in "[" else json.dumps(list(value), ensure_ascii=False)
+            plain = all(each == each.strip() and each and ";" not in each for each in value)
+            plain = plain and joined[:1] not in "[" and joined.lower() != "null"
+            return joined if plain else json.dumps(list(value), ensure_ascii=False)
         case _:
             return str(value)
 

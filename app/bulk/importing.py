@@ -8,13 +8,13 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from app.bootstrap import House, Opened, judge, organisation_calendar
 from app.bulk.plan import Plan, plan_sheet
 from app.bulk.rows import SOURCE
 from app.bulk.sheet import Sheet
-from app.bulk.stored import standings
+from app.bulk.stored import Known
+from app.database import journal
 from app.database.idempotency import Answer
 from app.database.journal import JournalSource
 from app.intake import Good, Taken
@@ -22,11 +22,25 @@ from app.intake import Good, Taken
 _TAKEN_AT_ONCE = 1_000  # events that become durable together
 
 
-def planned(opened: Opened, sheet: Sheet) -> Plan:
-    """What a file would change now; nothing is written. Raises ConfigurationError, StorageError."""
-    calendar = organisation_calendar(opened.settings, opened.database, fix=False)
-    known = partial(standings, opened.database)
-    return plan_sheet(sheet, calendar, known, opened.clock.now_us())
+class DryRun:
+    """What files would change now, one after another, each as if those before it had been taken in; nothing is written.
+
+    ``unread`` events wait to be stored: an import reads them first, this compares with what is stored without them.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        """Raises ConfigurationError, StorageError."""
+        self._calendar = organisation_calendar(opened.settings, opened.database, fix=False)
+        self._clock = opened.clock
+        self._known = Known(opened.database)
+        with opened.database.read() as connection:
+            self.unread = journal.unread(connection)
+
+    def take(self, sheet: Sheet) -> Plan:
+        """One file. Raises StorageError."""
+        made = plan_sheet(sheet, self._calendar, self._known, self._clock.now_us())
+        self._known.say(made)
+        return made
 
 
 class Import:
@@ -37,14 +51,16 @@ class Import:
         self._opened = opened
         self._house = House.build(opened.settings, opened.clock, opened.database, folds=True)
         self._intake = self._house.intake()
+        self._known = Known(opened.database)
         self.events = 0
         self._settle()  # what was taken in before, perhaps by a run that was killed, is compared with
 
     def take(self, sheet: Sheet) -> Plan:
         """One file. Raises StorageError, and LogUnavailable where there is a Kafka."""
-        known = partial(standings, self._opened.database)
-        made = plan_sheet(sheet, self._house.calendar, known, self._opened.clock.now_us())
+        made = plan_sheet(sheet, self._house.calendar, self._known, self._opened.clock.now_us())
         self.send(made.events)
+        if self.in_kafka:  # the consumers store it in their own time
+            self._known.say(made)
         return made
 
     def send(self, events: Sequence[Good]) -> None:

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -54,11 +55,35 @@ class Sheet:
 
 
 @dataclass(slots=True)
-class _Records:
-    """What the CSV reader made of a text: (line, cells), and where it could not."""
+class Records:
+    """What the CSV reader made of a text: (line, cells), the names of the columns first; and where it could not."""
 
     found: list[tuple[int, list[str]]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns, spelt as ours are."""
+        return [_name(name) for name in self.found[0][1]]
+
+    def rows(self, left_out: Collection[str] = ()) -> tuple[list[Row], list[Refusal]]:
+        """The rows with a cell in a column that is not ``left_out``, and what is wrong with others."""
+        rows, refused, header = list[Row](), list(self.refused), self.header
+        for line, cells in self.found[1:]:
+            row = _row(line, cells, header, left_out)
+            if isinstance(row, Refusal):
+                refused.append(row)
+            elif row.cells:
+                rows.append(row)
+        return rows, refused
+
+
+def read_records(path: Path) -> Records:
+    """Of a file of any kind. Raises SourceError for one that cannot be read, or has nothing in it."""
+    records = _records(_text(path))
+    if not records.found:
+        raise SourceError(f"{path}: there is nothing in it\nits first line names the columns")
+    return records
 
 
 def read_sheet(path: Path, kind: str = "", skip: Collection[str] = ()) -> Sheet:
@@ -66,11 +91,8 @@ def read_sheet(path: Path, kind: str = "", skip: Collection[str] = ()) -> Sheet:
 
     Raises SourceError for a file that cannot be read, ConfigurationError for columns that are of no kind.
     """
-    records = _records(_text(path))
-    if not records.found:
-        raise SourceError(f"{path}: there is nothing in it\nits first line names the columns")
-    first, names = records.found[0]
-    header = [_name(name) for name in names]
+    records = read_records(path)
+    first, header = records.found[0][0], records.header
     left_out = {_name(name) for name in skip}
     unknown = sorted(left_out.difference(header))
     if unknown:
@@ -83,14 +105,7 @@ def read_sheet(path: Path, kind: str = "", skip: Collection[str] = ()) -> Sheet:
     else:
         of_kind = kind_of(read, place)
         check_header(of_kind, read, place)
-    rows: list[Row] = []
-    refused = list(records.refused)
-    for line, cells in records.found[1:]:
-        row = _row(line, cells, header, left_out)
-        if isinstance(row, Refusal):
-            refused.append(row)
-        elif row.cells:
-            rows.append(row)
+    rows, refused = records.rows(left_out)
     when = next((name for name in read if column_named(name) == "occurred_at"), "occurred_at")
     return Sheet(str(path), of_kind, rows, refused, when)
 
@@ -132,9 +147,9 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _records(text: str) -> _Records:
+def _records(text: str) -> Records:
     """Every record that is not blank. A quoted cell may go over several lines; the first one counts."""
-    records = _Records()
+    records = Records()
     head = next((line for line in text.splitlines() if line.strip()), "")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(head), strict=True)
     while True:
@@ -156,7 +171,7 @@ def write_sheet(header: Sequence[str], rows: Iterable[Sequence[str]], into: Path
     """Write rows under ``header``, formulas defused; returns how many. Into a file, or to standard output.
 
     A file is there whole or not at all, for its owner alone to read, and begins with a byte order mark: without one
-    spreadsheets take UTF-8 for something else.
+    spreadsheets take UTF-8 for something else. So does standard output where it is the beginning of a file.
     """
     with _opened(into) as file:
         out = csv.writer(file)
@@ -168,10 +183,18 @@ def write_sheet(header: Sequence[str], rows: Iterable[Sequence[str]], into: Path
     return written
 
 
+def begins_a_file(descriptor: int) -> bool:
+    """Whether what is written there becomes the first of a file: no terminal, no pipe, and nothing is in it yet."""
+    there = os.fstat(descriptor)
+    return stat.S_ISREG(there.st_mode) and there.st_size == 0
+
+
 @contextmanager
 def _opened(path: Path | None) -> Iterator[IO[str]]:
     if path is None or str(path) == "-":
-        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as file:
+        standard = sys.stdout.fileno()
+        encoding = "utf-8-sig" if begins_a_file(standard) else "utf-8"
+        with open(standard, "w", encoding=encoding, newline="", closefd=False) as file:
             yield file
         return
     folder = path.absolute().parent

@@ -77,19 +77,21 @@ def _row(each: dict[str, Any]) -> list[Any]:
 
 @app.command()
 def ack(alert: AlertId, by: By = "", note: Why = "", out: OutputOption = Output.TABLE) -> None:
-    """Take an alert on, until it resolves or gets worse."""
+    """Show who has an alert in hand, until it resolves or gets worse; it still fires."""
     _act("acknowledge", alert, {"by": by or person(), "note": note}, out)
 
 
 @app.command()
 def snooze(
     alert: AlertId,
-    until: Annotated[str, typer.Option("--until", help="An RFC 3339 instant, or a duration: 3d, 2w.")] = "7d",
+    until: Annotated[
+        str, typer.Option("--until", help="An RFC 3339 instant, or a duration: 3d, 2w; at most 366 days.")
+    ] = "7d",
     by: By = "",
     note: Why = "",
     out: OutputOption = Output.TABLE,
 ) -> None:
-    """Hide an alert for a while, unless it gets worse."""
+    """Mark an alert as snoozed until then, or until it gets worse; it still fires, and counts for the risk."""
     _act("snooze", alert, {"by": by or person(), "note": note}, out, until)
 
 

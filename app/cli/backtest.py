@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from alerts.backtest.outcomes import Outcomes
     from alerts.backtest.score import Estimate, Population, Score
     from alerts.backtest.sweep import Sweep
-    from consumers.days import Calendar
     from consumers.history import History
 
 _RANGES = ("precision", "recall", "lift", "lead_days", "per_100_accounts_and_week")
@@ -92,8 +92,7 @@ def backtest(
             "name the outcomes: --outcomes FILE.csv, or --outcomes-from-silence DAYS (one of them)\n"
             "the file has the columns account_id and churned_on or renewed_on"
         )
-    if svg is not None and not sweep:
-        raise ConfigurationError("--svg draws a sweep\nadd --sweep 'login-decline=-0.1..-0.5'")
+    _check_picture(svg, sweep)
     read = settings()
     configuration = load_configuration(rules or read.config, CATALOGUE)
     calendar = Calendar(read.timezone)
@@ -101,8 +100,10 @@ def backtest(
     tried = parse_sweep(sweep, configuration.rules) if sweep else None
     judged = configuration.rules if tried is None else tried.variants
     history_files.check_readable(files)
-    told = _from_file(outcomes, calendar)  # wrong outcomes are told before hours of reading
+    # Wrong outcomes are told before hours of reading.
+    told = None if outcomes is None else history_files.read_outcomes(outcomes, calendar)
     history = history_files.read_files(files, calendar, read.now, configuration.is_internal)
+    rejected = history_files.rejected(history)
     fates = _from_silence(history, silence) if told is None else told
     summary = Summary()
     found = trial(
@@ -116,18 +117,41 @@ def backtest(
         model=configuration.model,
         summary=summary,
     )
-    population = describe_population(found.population, calendar)
+    population = {**describe_population(found.population, calendar), "rejected": rejected}
+    where = f"up to {until}" if until else "in the files"
     if tried is None:
         scores = found.scores({rule.id: rule.severity for rule in judged})
-        _write(out, {**population, "rules": [score.describe() for score in scores]}, scores, found.population)
+        answer = {**population, "rules": [score.describe() for score in scores]}
+        _write(out, answer, scores, found.population, where)
     else:
-        _swept(out, tried, tried.scores(found), population, found.population, svg)
+        swept = tried.scores(found)
+        _swept(out, tried, swept, population, found.population, where)
+        if svg is not None:
+            _draw(svg, tried, swept)
 
 
-def _from_file(path: Path | None, calendar: Calendar) -> Outcomes | None:
-    from alerts.backtest.outcomes import read_outcomes
+def _check_picture(path: Path | None, sweep: str) -> None:
+    """Raises ConfigurationError where there will be nothing to draw, or no place to draw it."""
+    if path is None:
+        return
+    if not sweep:
+        raise ConfigurationError("--svg draws a sweep\nadd --sweep 'login-decline=-0.1..-0.5'")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"--svg {path}: there is no folder {folder}\ncreate it first")
+    if path.is_dir():
+        raise ConfigurationError(f"--svg {path} is a folder\nname a file in it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ConfigurationError(f"--svg {path} may not be written by this user")
 
-    return None if path is None else read_outcomes(path, calendar)
+
+def _draw(path: Path, sweep: Sweep, scores: Sequence[Any]) -> None:
+    from alerts.backtest.chart import draw_sweep
+
+    try:
+        path.write_text(draw_sweep(sweep, scores), encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--svg {path} cannot be written: {error.strerror}") from None
 
 
 def _from_silence(history: History, days: int | None) -> Outcomes:
@@ -137,14 +161,16 @@ def _from_silence(history: History, days: int | None) -> Outcomes:
     return outcomes_of_silence(history, days)
 
 
-def _write(out: Answer, answer: Mapping[str, Any], scores: Sequence[Score], population: Population) -> None:
+def _write(
+    out: Answer, answer: Mapping[str, Any], scores: Sequence[Score], population: Population, where: str
+) -> None:
     """One line for each rule."""
     if out is Answer.JSON:
         output.document(answer)
     elif out is Answer.CSV:
         _write_csv("rule", answer["rules"])
     else:
-        _introduce(answer, population)
+        _introduce(answer, population, where)
         _table("rule", ((score.rule, score) for score in scores))
         _explain(scores)
 
@@ -155,26 +181,24 @@ def _swept(
     scores: Sequence[Any],
     population: Mapping[str, Any],
     judged: Population,
-    svg: Path | None,
+    where: str,
 ) -> None:
-    """One line for each threshold, and the picture."""
-    from alerts.backtest.chart import draw_sweep
+    """One line for each threshold."""
     from alerts.backtest.sweep import describe_sweep, marked
 
-    if svg is not None:
-        svg.write_text(draw_sweep(sweep, scores), encoding="utf-8")
     answer = {**population, "sweep": describe_sweep(sweep, scores)}
     if out is Answer.JSON:
         output.document(answer)
     elif out is Answer.CSV:
         _write_csv("threshold", answer["sweep"]["points"])
     else:
-        _introduce(answer, judged)
+        _introduce(answer, judged, where)
         output.line(f"{sweep.rule.id}: {sweep.rule.when.text}, with other thresholds (* is the rule's own)")
         _table("threshold", marked(sweep, scores))
 
 
-def _introduce(answer: Mapping[str, Any], population: Population) -> None:
+def _introduce(answer: Mapping[str, Any], population: Population, where: str) -> None:
+    """``where`` the events were looked for: in the files, or up to a day."""
     output.line(
         f"{population.accounts:,} accounts, {population.account_days / 7:,.0f} account-weeks judged, "
         f"{answer['from']} to {answer['until']}; the data end {answer['data_end']}, the horizon is "
@@ -196,7 +220,7 @@ def _introduce(answer: Mapping[str, Any], population: Population) -> None:
     )
     if population.strangers:
         output.line(
-            f"{population.strangers:,} accounts of the outcomes have no event in the files and count nowhere"
+            f"{population.strangers:,} accounts of the outcomes have no event {where} and count nowhere"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from app.quality import Quality
 
 _REFUSED_SHOWN = 200
-_FEATURES_SHOWN = 20
+_SHOWN = 20  # features, countries, types
 
 
 class Exported(StrEnum):
@@ -71,7 +72,7 @@ def import_files(
         raise ConfigurationError(
             "name a file to import\nor see what to write: bellwether import --template accounts"
         )
-    from app.bulk.importing import Import, planned
+    from app.bulk.importing import DryRun, Import
     from app.bulk.sheet import read_sheet
 
     sheets = [read_sheet(file, kind, skip or ()) for file in files]
@@ -79,7 +80,9 @@ def import_files(
     told: dict[str, Any] = {"dry_run": dry_run}
     with opened() as house:
         if dry_run:
-            done = [(sheet, planned(house, sheet)) for sheet in sheets]
+            tried = DryRun(house)
+            done = [(sheet, tried.take(sheet)) for sheet in sheets]
+            told["unread"] = tried.unread
         else:
             with contextlib.closing(Import(house)) as work:
                 done = [(sheet, work.take(sheet)) for sheet in sheets]
@@ -158,6 +161,11 @@ def _report(done: list[tuple[Sheet, Plan]], told: dict[str, Any]) -> None:
             f"{refused:,} refused"
         )
     if told["dry_run"]:
+        if unread := told["unread"]:
+            output.note(
+                f"{unread:,} event{'s' * (unread != 1)} of before wait to be stored and were not compared with; "
+                "an import reads them first"
+            )
         output.line("nothing was written")
     elif not told["stored"] and told["events"]:
         output.line(f"{told['events']:,} events are in Kafka; the running consumers store them")
@@ -231,6 +239,13 @@ def _quality(found: Quality) -> None:
         ([name, f"{lack.count:,}", ", ".join(lack.examples)] for name, lack in found.lacks.items()),
         empty="",
     )
+    if found.countries:
+        output.table(
+            ("country that no calendar knows", ">accounts"),
+            ([name, f"{count:,}"] for name, count in found.countries[:_SHOWN]),
+            empty="",
+        )
+        _rest(found.countries)
     output.table(
         ("event", ">accounts", ">kept", "received since"),
         (
@@ -239,18 +254,30 @@ def _quality(found: Quality) -> None:
         ),
         empty="no event was ever received",
     )
+    if unknown := list(found.not_understood.items()):
+        output.table(
+            ("not understood", ">events"),
+            ([said, f"{count:,}"] for said, count in unknown[:_SHOWN]),
+            empty="",
+        )
+        _rest(unknown)
+        output.note("these events wait, see: bellwether dead-letters list --reason unknown_type")
     output.table(
         ("feature", ">accounts"),
-        ([name, f"{count:,}"] for name, count in found.features[:_FEATURES_SHOWN]),
+        ([name, f"{count:,}"] for name, count in found.features[:_SHOWN]),
         empty="no use of a feature was ever received",
     )
-    if len(found.features) > _FEATURES_SHOWN:
-        output.note(f"and {len(found.features) - _FEATURES_SHOWN:,} more; with -o json all are there")
+    _rest(found.features)
     output.table(
         ("metric", ">ok", "the others"),
         ([name, f"{counts.get('ok', 0):,}", _others(counts)] for name, counts in found.metrics.items()),
         empty="",
     )
+
+
+def _rest(found: Sequence[object]) -> None:
+    if len(found) > _SHOWN:
+        output.note(f"and {len(found) - _SHOWN:,} more; with -o json all are there")
 
 
 def _others(counts: dict[str, int]) -> str:

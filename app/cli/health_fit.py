@@ -62,10 +62,11 @@ def fit(
     path = rules or read.config
     configuration = load_configuration(path, CATALOGUE)
     calendar = Calendar(read.timezone)
-    days = (_day(calendar, cohort, "--cohort"), _day(calendar, judge, "--judge"))
+    days = (history_files.day(calendar, cohort, "--cohort"), history_files.day(calendar, judge, "--judge"))
     history_files.check_readable(files)
     told = _told(outcomes, calendar)  # wrong outcomes are told before hours of reading
     history = history_files.read_files(files, calendar, read.now, configuration.is_internal)
+    rejected = history_files.rejected(history)
     try:
         answer = _proposed(history, calendar, configuration, told or _paid(history, calendar), days, path)
     except NothingToPropose as refusal:
@@ -76,26 +77,16 @@ def fit(
                 output.note(line)
         return NO
     if out is Output.JSON:
-        output.document(answer)
+        output.document({**answer, "rejected": rejected})
     else:
         _print(answer)
     return DONE if answer["verdict"] == "better" else NO
 
 
-def _day(calendar: Calendar, text: str, option: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return calendar.parse_day(text)
-    except ValueError:
-        raise ConfigurationError(f"{option} {text!r} is not a day\nwrite it as 2026-11-22") from None
-
-
 def _told(path: Path | None, calendar: Calendar) -> Fates | None:
-    from alerts.backtest.outcomes import read_outcomes
     from alerts.health.fates import Told
 
-    return None if path is None else Told(read_outcomes(path, calendar))
+    return None if path is None else Told(history_files.read_outcomes(path, calendar))
 
 
 def _paid(history: History, calendar: Calendar) -> Fates:

@@ -12,7 +12,7 @@ from consumers.topics import LogUnavailable, Topics
 
 if TYPE_CHECKING:
     from app.settings import Settings
-    from consumers.kafka_topics import Topic
+    from consumers.kafka.topics import Topic
 
 _CODECS = {"lz4": "lz4.frame", "snappy": "snappy", "zstd": "zstandard", "crc32c": "crc32c"}
 Look = Callable[[str, Callable[[], str]], bool]

@@ -25,7 +25,10 @@ _HEALTH_TIMEOUT_S = 4.0  # a container's health check gives up after five
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema to this version's; all of it or nothing."""
+    """Bring the schema to this version's, all of it or nothing; then make windows of an older layout anew.
+
+    Windows are made anew some accounts at a time; if it is killed there, the next run goes on where this one was.
+    """
     from app.database import migrate
 
     with opened(any_schema=True) as house:
@@ -41,7 +44,7 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; base: no tables at all.")],
     yes: Annotated[bool, typer.Option("--yes", help="What newer tables and columns hold is lost.")] = False,
 ) -> None:
-    """Take the schema back, with all that only newer tables hold; for a release older than the schema serves."""
+    """Take the schema back, with all that only newer tables hold; for a release that the schema does not serve."""
     from app.database import migrate
 
     if not yes:
@@ -100,7 +103,7 @@ def show(out: OutputOption = Output.TABLE) -> None:
 
 @config.command()
 def check() -> None:
-    """Settings and the configuration file: nothing is said but what is wrong."""
+    """Check settings and the configuration file, secrets and addresses too; say what is wrong, or what was read."""
     from app.book import Book
 
     read = read_settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -52,6 +53,15 @@ def note(text: str) -> None:
 def document(answer: Any) -> None:
     """JSON, indented, with the letters as they are."""
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+
+
+def spreadsheet(answer: bytes) -> None:
+    """CSV as REST answers it; with its byte order mark only where it begins a file, which a spreadsheet may open."""
+    from app.bulk.sheet import begins_a_file
+
+    sys.stdout.flush()
+    marked = begins_a_file(sys.stdout.fileno())
+    sys.stdout.buffer.write(answer if marked else answer.removeprefix(codecs.BOM_UTF8))
 
 
 def table(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from app.cli import output
 from app.cli.opened import opened
-from app.cli.outcomes import Out
-from app.cli.output import Limit, Output, OutputOption
-from app.cli.rest import ask, person, tell
-from consumers.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from app.http.pages import Form
+from app.cli.output import Output, OutputOption
+from app.cli.rest import ask, ask_csv, person, tell
+from app.cli.retention import Out
 
 app = typer.Typer(help="The whole portfolio: its health, and the week's review.", no_args_is_help=True)
 queue = typer.Typer(
@@ -25,6 +20,10 @@ queue = typer.Typer(
 )
 
 OutOption = Annotated[Out, typer.Option("--output", "-o", help="Tables, or JSON or CSV as REST answers.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, max=200, help="At most so many, 50 if not said; a CSV has all."),
+]
 Owner = Annotated[str, typer.Option("--owner", help="Name or e-mail address, exactly.")]
 
 _QUEUE = (
@@ -42,6 +41,7 @@ _QUEUE = (
     "alerts",
 )
 _BANDS = (">accounts", ">red", ">yellow", ">green", ">unknown", ">mean score")
+_PARTS = "segments, trend, distribution, coverage, disappeared, notices"
 _STYLES = {"red": "bold red", "yellow": "yellow", "green": "green", **output.SEVERITY_STYLES}
 _LISTS = {
     "newly_red": "red since this week",
@@ -57,18 +57,19 @@ _LISTS = {
 def interventions(
     context: typer.Context,
     owner: Owner = "",
-    limit: Limit = 50,
+    limit: Limit = None,
     cursor: Annotated[str, typer.Option("--cursor", help="Where the list before ended.")] = "",
     out: OutOption = Out.TABLE,
 ) -> None:
     """Red; yellow for 28 days; or renewing within 90 days and not green. First those that come first."""
     if context.invoked_subcommand is not None:
         return
-    if out is Out.CSV:
-        _csv("interventions", {"owner": owner or None})
-        return
+    asked = {"owner": owner, "limit": limit, "cursor": cursor}
     with opened() as house:
-        answer = ask(house, "/v1/interventions", {"owner": owner, "limit": limit, "cursor": cursor})
+        if out is Out.CSV:
+            output.spreadsheet(ask_csv(house, "/v1/interventions", asked))
+            return
+        answer = ask(house, "/v1/interventions", asked)
     if out is Out.JSON:
         output.document(answer)
         return
@@ -92,7 +93,10 @@ def resolve(
         output.document(answer)
         return
     closed = len(answer["alerts"])
-    output.line(f"{answer['account_id']}: {closed} alert{'s' * (closed != 1)} resolved, {answer['outcome']}")
+    done = f"{closed} alert{'s' * (closed != 1)} resolved, {answer['outcome']}"
+    if before := answer["closed_before"]:
+        done = f"no alert fires; {before}, which was closed before, has the outcome {answer['outcome']} now"
+    output.line(f"{answer['account_id']}: {done}")
 
 
 @app.command()
@@ -101,17 +105,15 @@ def health(
     segment: Annotated[
         list[str] | None, typer.Option("--segment", help="size, channel, tier, use_case; else all.")
     ] = None,
-    part: Annotated[
-        str, typer.Option("--table", help="Which part a CSV holds: segments, trend, distribution, notices.")
-    ] = "segments",
+    part: Annotated[str, typer.Option("--table", help=f"Which part a CSV holds: {_PARTS}.")] = "segments",
     out: OutOption = Out.TABLE,
 ) -> None:
     """Accounts per health band, by segment and by day, and inputs that disappeared."""
-    asked: dict[str, int | list[str]] = {"days": days, "segment": segment or []}
-    if out is Out.CSV:
-        _csv("health", {**asked, "table": part})
-        return
+    asked: dict[str, str | int | list[str]] = {"days": days, "segment": segment or [], "table": part}
     with opened() as house:
+        if out is Out.CSV:
+            output.spreadsheet(ask_csv(house, "/v1/portfolio/health", asked))
+            return
         answer = ask(house, "/v1/portfolio/health", asked)
     if out is Out.JSON:
         output.document(answer)
@@ -121,45 +123,23 @@ def health(
 
 @app.command()
 def operations(
-    limit: Limit = 50,
+    limit: Limit = None,
     part: Annotated[
         str, typer.Option("--table", help=f"Which part a CSV holds: {', '.join(_LISTS)}, outcomes.")
     ] = "review",
     out: OutOption = Out.TABLE,
 ) -> None:
     """The week's review: newly red, ratings, utilization and logins, and whom to work on before a renewal."""
-    if out is Out.CSV:
-        _csv("operations", {"table": part})
-        return
+    asked = {"limit": limit, "table": part}
     with opened() as house:
-        answer = ask(house, "/v1/portfolio/operations", {"limit": limit})
+        if out is Out.CSV:
+            output.spreadsheet(ask_csv(house, "/v1/portfolio/operations", asked))
+            return
+        answer = ask(house, "/v1/portfolio/operations", asked)
     if out is Out.JSON:
         output.document(answer)
     else:
         _print_operations(answer)
-
-
-def _csv(route: str, given: Mapping[str, Any]) -> None:
-    """What a route answers as CSV, whole. Raises ConfigurationError for a parameter that is none."""
-    from pydantic import ValidationError
-
-    from app.bootstrap import services
-    from app.http import interventions as queued
-    from app.http import portfolio_views as views
-
-    routes: dict[str, tuple[Callable[..., Any], type[Form]]] = {
-        "interventions": (queued.interventions, queued.QueueQuery),
-        "health": (views.portfolio_health, views.HealthQuery),
-        "operations": (views.portfolio_operations, views.OperationsQuery),
-    }
-    answer, query = routes[route]
-    try:
-        asked = query.model_validate({**given, "format": "csv"})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(f"query.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    with opened() as house:
-        sys.stdout.write(answer(services(house), asked).body.decode())
 
 
 def _print_health(answer: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from app.cli.topics import asking_kafka, with_kafka
 from consumers.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from consumers.kafka_topics import Topic
+    from consumers.kafka.topics import Topic
 
 app = typer.Typer(
     help="How far each partition is read: look, and read on from elsewhere.", no_args_is_help=True
@@ -106,7 +106,7 @@ def reset(
     What was read before and comes again is known by its id and counts once; what is skipped is not counted at all.
     """
     from app.database import positions
-    from consumers.kafka_topics import END, OLDEST
+    from consumers.kafka.topics import END, OLDEST
     from consumers.topics import Topics
 
     if [bool(to_time), to_beginning, to_end].count(True) != 1:

@@ -21,7 +21,7 @@ from consumers.errors import SourceError
 
 if TYPE_CHECKING:
     from consumers.file import FileSource
-    from consumers.kafka_log import EventLog
+    from consumers.kafka.log import EventLog
     from consumers.rejection import Rejection
 
 _AT_ONCE = 5_000  # events that are acknowledged together

@@ -10,10 +10,13 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.cli.opened import Opened
 from consumers.errors import BellwetherError, ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    import httpx
 
 Parameters = Mapping[str, str | int | Sequence[str] | None]
 
@@ -26,13 +29,18 @@ _SEE = {  # where the right one stands, for an id that is not
 
 def ask(house: Opened, path: str, parameters: Parameters | None = None) -> Any:
     """GET ``path``; parameters that are None or empty are left out. Raises BellwetherError with what REST says."""
-    return _send(house, "GET", path, parameters, None)
+    return _send(house, "GET", path, parameters, None).json()
+
+
+def ask_csv(house: Opened, path: str, parameters: Parameters | None = None) -> bytes:
+    """GET ``path`` as CSV, which has all of it. Raises BellwetherError with what REST says."""
+    return _send(house, "GET", path, {**(parameters or {}), "format": "csv"}, None).content
 
 
 def tell(house: Opened, path: str, body: Mapping[str, Any]) -> Any:
     """POST ``body`` to ``path``; fields that are None are left out. Raises BellwetherError."""
     given = {name: value for name, value in body.items() if value is not None}
-    return _send(house, "POST", path, None, given)
+    return _send(house, "POST", path, None, given).json()
 
 
 def person() -> str:
@@ -45,12 +53,12 @@ def person() -> str:
 
 def _send(
     house: Opened, method: str, path: str, parameters: Parameters | None, body: Mapping[str, Any] | None
-) -> Any:
+) -> httpx.Response:
     import asyncio
 
     answer = asyncio.run(_over_the_routes(house, method, path, parameters or {}, body))
     if answer.is_success:
-        return answer.json()
+        return answer
     problem = answer.json()
     said = problem.get("detail") or problem.get("title") or problem.get("code")
     if answer.status_code >= 500:
@@ -62,7 +70,7 @@ def _send(
 
 async def _over_the_routes(
     house: Opened, method: str, path: str, parameters: Parameters, body: Mapping[str, Any] | None
-) -> Any:
+) -> httpx.Response:
     import httpx
 
     from app.bootstrap import services

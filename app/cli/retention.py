@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,9 +9,9 @@ import typer
 
 from app.cli import output
 from app.cli.opened import opened
-from app.cli.rest import ask
+from app.cli.rest import ask, ask_csv
 
-_PARTS = "months, segments, churn or surveys"
+_PARTS = "months, segments, churn, freemium, surveys or benchmark"
 _MONTHS = (
     "month",
     "status",
@@ -55,39 +54,30 @@ def retention(
     ] = Out.TABLE,
 ) -> None:
     """Net and gross revenue retention, churn and logos, by month and by segment."""
+    asked: dict[str, str | int | list[str]] = {
+        "at": at,
+        "months": months,
+        "segment": segment or [],
+        "stage": stage,
+        "currency": currency,
+        "table": part,
+    }
     with opened() as house:
-        answer = ask(
-            house,
-            "/v1/portfolio/retention",
-            {
-                "at": at,
-                "months": months,
-                "segment": segment or [],
-                "stage": stage,
-                "currency": currency,
-                "table": part,
-            },
-        )
+        if out is Out.CSV:
+            output.spreadsheet(ask_csv(house, "/v1/portfolio/retention", asked))
+            return
+        answer = ask(house, "/v1/portfolio/retention", asked)
     if out is Out.JSON:
         output.document(answer)
-    elif out is Out.CSV:
-        _write_csv(answer, part)
     else:
         _print(answer)
-
-
-def _write_csv(answer: dict[str, Any], part: str) -> None:
-    from app.http.outcomes import RetentionView, Table, table_of
-    from app.http.spreadsheet import csv_text
-
-    sys.stdout.write(csv_text(*table_of(RetentionView.model_validate(answer), Table(part))))
 
 
 def _print(answer: dict[str, Any]) -> None:
     money = f"in {answer['currency']}" if answer["currency"] else "in no currency that was told"
     output.line(f"twelve months up to the end of each month, {money}, as of {answer['as_of']}")
     for code, accounts in answer["left_out"].items():
-        output.note(f"left out: MRR in {code}, of {accounts} account{'s' * (accounts != 1)}")
+        output.note(f"left out: {accounts} account{'s' * (accounts != 1)} with MRR in {code}")
     if answer["churned_with_mrr"]:
         output.note(
             f"{answer['churned_with_mrr']} accounts are churned by their lifecycle, and have MRR all the same"

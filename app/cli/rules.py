@@ -119,6 +119,7 @@ def diff(
     first, last = history_files.days(calendar, from_, until)
     history_files.check_readable(files)
     history = history_files.read_files(files, calendar, read.now, before.is_internal)
+    rejected = history_files.rejected(history)
     histories = (history, history)
     if before.internal_users != after.internal_users:
         histories = (history, history_files.read_files(files, calendar, read.now, after.is_internal))
@@ -129,6 +130,7 @@ def diff(
             {
                 "accounts": summary.accounts,
                 "days": summary.days,
+                "rejected": rejected,
                 "rules": [each.describe(calendar) for each in found.rules],
                 "any_rule": found.whole.describe(calendar),
             }

@@ -15,7 +15,7 @@ from consumers.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from app.settings import Settings
-    from consumers.kafka_topics import TopicKeeper
+    from consumers.kafka.topics import TopicKeeper
 
 app = typer.Typer(help="Make the topics of Kafka that are missing.", no_args_is_help=True)
 _CONNECT_S = 3.0  # to one server of several
@@ -76,7 +76,7 @@ def with_kafka() -> Settings:
 @contextlib.contextmanager
 def asking_kafka(settings: Settings) -> Iterator[TopicKeeper]:
     """The topics' keeper, for the length of a block. Raises LogUnavailable, at once where nobody listens."""
-    from consumers.kafka_topics import keeping_topics
+    from consumers.kafka.topics import keeping_topics
 
     _check_reached(settings.kafka_servers)
     with keeping_topics(settings.kafka_client().arguments()) as keeper:

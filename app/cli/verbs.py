@@ -17,10 +17,10 @@ from app.cli import (
     health_fit,
     keys,
     operations,
-    outcomes,
     portfolio,
     positions,
     rebuild,
+    retention,
     rules,
     service,
     sources,
@@ -61,7 +61,7 @@ app.command(rich_help_panel=EVENTS)(events.replay)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=EVENTS)
 app.command(rich_help_panel=CUSTOMERS)(accounts.accounts)
 app.command(rich_help_panel=CUSTOMERS)(accounts.risk)
-app.command(rich_help_panel=CUSTOMERS)(outcomes.retention)
+app.command(rich_help_panel=CUSTOMERS)(retention.retention)
 app.command("import", rich_help_panel=CUSTOMERS)(bulk.import_files)
 app.command("export", rich_help_panel=CUSTOMERS)(bulk.export_rows)
 app.command(rich_help_panel=CUSTOMERS)(bulk.rate)

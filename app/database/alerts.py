@@ -58,7 +58,7 @@ class SqlAlertStore:
 
     def waiting(self, now: int, patience_us: int) -> Waiting:
         """What there is to do, read without asking for the right to write."""
-        with self._database.read() as connection:
+        with self._database.glance() as connection:
             on_their_way = moving(self._real_us() - patience_us)
             (row,) = Driver(connection).rows(_WAITING, *on_their_way, *on_their_way, now, _BASELINE)
         return Waiting(*map(bool, row))
@@ -117,6 +117,26 @@ class SqlAlertTransaction:
     def families(self) -> Mapping[str, int]:
         """The first day of each family of events over the portfolio."""
         return _families(self._driver)
+
+    def newest(self) -> Mapping[str, int]:
+        """The instant of the newest event of each family of activity, of whatever source."""
+        return dict(self._driver.rows("SELECT family, max(newest_at) FROM feed GROUP BY family"))
+
+    def facts(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """What is stored of the facts of these accounts, which are in order; those without any are left out."""
+        return self._details("facts", account_nos)
+
+    def usage(self, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        """The same of the features that they use."""
+        return self._details("features", account_nos)
+
+    def _details(self, column: str, account_nos: Sequence[int]) -> Mapping[int, bytes]:
+        if not account_nos:
+            return {}
+        these, values = self._driver.among("account_no", account_nos)
+        return dict(
+            self._driver.rows(f"SELECT account_no, {column} FROM account_detail WHERE {these}", *values)
+        )
 
     def cards(self, account_nos: Iterable[int]) -> Mapping[int, AccountCard]:
         """What messages say of these accounts."""

@@ -12,14 +12,17 @@ from app.database import counters, journal
 from app.database.tables import dead_letter
 from consumers.decode import decode
 from consumers.events import Event
-from consumers.rejection import Rejection
+from consumers.rejection import Rejection, RejectionReason
 
 INTAKE = "intake"  # the partition of what HTTP refused: numbered here, as it has no offset of its own
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One rejected record. ``status`` is ``waiting`` or ``replayed``; ``log`` is the one that ``offset`` counts in."""
+    """One rejected record. ``status`` is ``waiting`` or ``replayed``; ``log`` is the one that ``offset`` counts in.
+
+    If that log was cut and gave the offset to a second record, the second one's ``log`` has ``#`` and a hash behind it.
+    """
 
     id: int
     partition: str
@@ -129,6 +132,19 @@ def counts(connection: Connection) -> dict[str, int]:
         .group_by(dead_letter.c.reason)
     )
     return {row[0]: int(row[1]) for row in rows}
+
+
+def not_understood(connection: Connection, limit: int = 1_000) -> dict[str, int]:
+    """How many wait of each type that is no event type, by what was said of it; the most first."""
+    count = func.count()
+    rows = connection.execute(
+        select(dead_letter.c.detail, count)
+        .where(dead_letter.c.status == "waiting", dead_letter.c.reason == RejectionReason.UNKNOWN_TYPE.value)
+        .group_by(dead_letter.c.detail)
+        .order_by(count.desc(), dead_letter.c.detail)
+        .limit(limit)
+    )
+    return {row[0].removeprefix("type: "): int(row[1]) for row in rows}
 
 
 def judge(connection: Connection, wanted: Wanted, now: int, *, lock: bool = True) -> Judged:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
 from app.database.drivers import Driver
-from app.database.tables import api_key, feed
+from app.database.tables import api_key, family, feed
 from app.database.upsert import inserting
 from consumers.feeds import LOCAL, Feed, stored_feed, union
 
@@ -100,6 +100,14 @@ def _row(each: Feed, now: int) -> dict[str, Any]:
         "hours": each.blob(),
         "updated_at": now,
     }
+
+
+def received(connection: Connection) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Of each family the first day over the portfolio; of each family of activity the instant of its newest event."""
+    newest = func.max(feed.c.newest_at)
+    wanted = select(family.c.name, family.c.first_day, newest).outerjoin(feed, feed.c.family == family.c.name)
+    rows = connection.execute(wanted.group_by(family.c.name, family.c.first_day)).all()
+    return {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows if row[2] is not None}
 
 
 def everything(connection: Connection) -> list[Feed]:

@@ -22,13 +22,14 @@ from alerts.health.state import BANDS, HEALTH_DTYPE, UNKNOWN, Records, blank
 from alerts.queue import Customer
 from app.database.drivers import Driver
 from app.database.health import PAGE
-
-SEGMENTS = ("size", "channel", "tier", "use_case")
+from consumers.ledger import SEGMENTS
 
 _CHURNED_AT = PROFILE_DTYPE.fields["churned"][1] + 1 if PROFILE_DTYPE.fields else 0
+# CASE and not AND, both sides of which SQLite works out: a look into everybody's windows costs more than all the rest.
 _CHURNED = f"""
-(COALESCE(a.lifecycle, '') = 'churned' OR (COALESCE(a.mrr_cents, 1) = 0 AND EXISTS (
-  SELECT 1 FROM account_window AS w WHERE w.account_no = a.no AND substr(w.profile, {_CHURNED_AT}, 2) = ?)))
+(COALESCE(a.lifecycle, '') = 'churned' OR CASE WHEN a.mrr_cents = 0 THEN EXISTS (
+  SELECT 1 FROM account_window AS w WHERE w.account_no = a.no AND substr(w.profile, {_CHURNED_AT}, 2) = ?)
+  ELSE FALSE END)
 """
 _YES = (1).to_bytes(2, "little")
 _DIRECTORY = (
@@ -52,6 +53,10 @@ SELECT id, account_no, rule, severity, title, fired_at, due_at, acknowledged_by 
 _SAID = """
 SELECT account_no, outcome, outcome_at, outcome_by, outcome_note FROM alert
 WHERE outcome_by IS NOT NULL
+"""
+_CLOSED = """
+SELECT id, seq FROM alert WHERE account_no = ? AND status = 'resolved' AND fired_at IS NOT NULL AND severity <> 'info'
+ORDER BY resolved_at DESC, id DESC LIMIT 1
 """
 
 
@@ -185,6 +190,12 @@ def last_said(connection: Connection, nos: Sequence[int]) -> dict[int, SaidOutco
     return {row[0]: SaidOutcome(*row[1:]) for row in rows}
 
 
+def newest_closed(connection: Connection, account_no: int) -> tuple[str, int] | None:
+    """Of the account's alerts that fired, ``info`` aside, the one closed last: its id and seq; None without any."""
+    rows = Driver(connection).rows(_CLOSED, account_no)
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
 def rated(connection: Connection) -> AccountRows:
     """The accounts that were ever rated, as far as metrics of ratings read them (METRICS 2.11)."""
     driver = Driver(connection)
@@ -194,11 +205,18 @@ def rated(connection: Connection) -> AccountRows:
     nos = [profiles[place][0] for place in chosen]
     rest: Sequence[tuple[Any, ...]] = ()
     if nos:
-        these, values = driver.among("a.no", nos)
-        wanted = "SELECT a.no, a.account_id, a.size, w.moments FROM account AS a JOIN account_window AS w"
-        rest = driver.rows(f"{wanted} ON w.account_no = a.no WHERE {these} ORDER BY a.no", *values)
+        these, values = driver.among("no", nos)
+        wanted = f"SELECT no, account_id, size FROM account WHERE {these} ORDER BY no"
+        rest = driver.rows(wanted, *values)
     sizes = [row[2] for row in rest]
-    moments = [row[3] or b"" for row in rest]
+    # Of the others no metric of ratings asks when they were last spoken to.
+    if large := [row[0] for row in rest if row[2] == "enterprise"]:
+        these, values = driver.among("account_no", large)
+        wanted = f"SELECT account_no, moments FROM account_window WHERE {these}"
+        spoken = dict(driver.rows(wanted, *values))
+    else:
+        spoken = {}
+    moments = [spoken.get(no) or b"" for no in nos]
     nothing = [b""] * len(nos)
     return AccountRows(
         nos=nos,

@@ -12,6 +12,7 @@ from app.database.upsert import inserting, put_setting
 
 DAY_CLOSE = "day-close"
 _RULES_VERSION = "rules_version"
+_CLOSED_AT = select(schedule.c.closed_at).where(schedule.c.name == DAY_CLOSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,4 @@ class SqlSchedule:
 
 def last_sweep_at(connection: Connection) -> int | None:
     """When all accounts were judged last, at a day's close."""
-    return connection.scalar(select(schedule.c.closed_at).where(schedule.c.name == DAY_CLOSE))
+    return connection.scalar(_CLOSED_AT)

@@ -120,10 +120,8 @@ incident = Table(
     "incident",
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
-    Column(
-        "kind", String(32), nullable=False
-    ),  # gap | recreated | truncated | corrupt | dead_letters_unwritable
-    Column("subject", String(255), nullable=False),  # the partition
+    Column("kind", String(32), nullable=False),  # one of app.database.incidents.KINDS
+    Column("subject", String(255), nullable=False),  # the partition; of stale_source the source
     Column("detail", String(1024), nullable=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
@@ -180,7 +178,6 @@ account = Table(
     Column("evaluated_at", BigInteger),
     Index("ix_account_risk_level", "risk_level"),
     Index("ix_account_renewal_day", "renewal_day"),
-    Index("ix_account_owner", "owner"),
     comment="The directory: one row per account, with what lists filter and sort by, projected from its facts",
 )
 

@@ -19,7 +19,7 @@ from app.http.gate import Asking, needs
 from app.http.instants import instant
 from app.http.once import OnceEach, told_before
 from app.http.pages import AccountId, Answer, Using
-from app.http.problems import IDEMPOTENT, TAKES_EVENTS, WITH_A_BODY, Code, Problem, responses
+from app.http.problems import IDEMPOTENT, TAKES_EVENTS, WITH_A_BODY, Code, Problem, refused, responses
 from app.intake import Taken
 from consumers.decode import decode
 from consumers.events import AccountChange
@@ -57,15 +57,15 @@ async def _change(request: Request) -> dict[str, Any]:
     try:
         given = json.loads(await request.body())
     except (ValueError, RecursionError):
-        raise _refused("body", "it is not JSON") from None
+        raise refused("body", "it is not JSON") from None
     if not isinstance(given, dict):
-        raise _refused("body", "expected an object")
+        raise refused("body", "expected an object")
     for name in given:
         if name not in _FIELDS:
-            raise _refused(f"body.{name}", unknown("field", name, _FIELDS))
+            raise refused(f"body.{name}", unknown("field", name, _FIELDS))
     change = {name: value for name, value in given.items() if value is not None}
     if not change:
-        raise _refused("body", "it changes nothing; give at least one field")
+        raise refused("body", "it changes nothing; give at least one field")
     return change
 
 
@@ -123,10 +123,5 @@ def _of(rejection: Rejection) -> Problem:
     """Decoding's word on the event, as one on the body that became its data."""
     place, colon, said = rejection.detail.partition(": ")
     if colon and place.startswith("data."):
-        return _refused(f"body.{place.removeprefix('data.')}", said)
-    return _refused("body", rejection.detail)
-
-
-def _refused(field: str, message: str) -> Problem:
-    told = {"field": field.encode("utf-8", "replace").decode()[:500], "message": message[:500]}
-    return Problem(Code.INVALID_REQUEST, f"{told['field']}: {told['message']}", more={"errors": [told]})
+        return refused(f"body.{place.removeprefix('data.')}", said)
+    return refused("body", rejection.detail)

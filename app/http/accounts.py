@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from alerts.risk import RiskLevel
 from app.database import accounts, alert_queries
 from app.database.accounts import Entry, Sort
 from app.database.keys import Scope
@@ -19,16 +21,6 @@ from app.http.problems import Code, Problem, responses
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
 _LIST_ERRORS = responses(Code.INVALID_CURSOR, Code.INVALID_REQUEST)
 _ONE_ERRORS = responses(Code.ACCOUNT_NOT_FOUND, Code.INVALID_REQUEST)
-
-
-class RiskLevel(StrEnum):
-    """The highest severity among the firing alerts; ``low`` if none fires, ``unknown`` if nothing can tell."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-    UNKNOWN = "unknown"
 
 
 class Band(StrEnum):
@@ -86,6 +78,17 @@ class AccountView(Answer):
     evaluated_at: Instant | None
 
 
+# What an answer spells otherwise than the directory keeps it: under which name there, and how.
+_SPELT: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "renewal_date": ("renewal_day", day_or_none),
+    "mrr": ("mrr_cents", money),
+    "first_activity_on": ("first_day", day_or_none),
+    "last_activity_on": ("last_day", day_or_none),
+    "evaluated_at": ("evaluated_at", instant_or_none),
+}
+_AS_THEY_ARE = tuple(name for name in AccountView.model_fields if name not in _SPELT)
+
+
 class AccountPage(Page):
     """A page of the directory."""
 
@@ -125,7 +128,7 @@ class Signal(Answer):
     threshold: float | int | bool | str | None
     gap: float | int | str | None
     clears: dict[str, Any] | None = Field(
-        default=None, description="The smallest change that ends it: text, by, unit"
+        default=None, description="The smallest change after which no rule breaches: text, by, unit"
     )
     test: dict[str, Any] | None = Field(
         default=None, description="Of a rule that asks for significance: p_value, level, counts"
@@ -281,30 +284,9 @@ def unknown_account(account_id: str) -> Problem:
 
 
 def _view(entry: Entry) -> AccountView:
-    return AccountView(
-        account_id=entry.account_id,
-        name=entry.name,
-        owner=entry.owner,
-        owner_email=entry.owner_email,
-        size=entry.size,
-        channel=entry.channel,
-        tier=entry.tier,
-        use_case=entry.use_case,
-        touch=entry.touch,
-        lifecycle=entry.lifecycle,
-        usage_cadence=entry.usage_cadence,
-        country=entry.country,
-        term_months=entry.term_months,
-        renewal_date=day_or_none(entry.renewal_day),
-        mrr=money(entry.mrr_cents),
-        currency=entry.currency,
-        first_activity_on=day_or_none(entry.first_day),
-        last_activity_on=day_or_none(entry.last_day),
-        risk_level=RiskLevel(entry.risk_level),
-        band=Band(entry.band),
-        open_alerts=entry.open_alerts,
-        evaluated_at=instant_or_none(entry.evaluated_at),
-    )
+    told = {name: getattr(entry, name) for name in _AS_THEY_ARE}
+    told |= {name: spelt(getattr(entry, kept)) for name, (kept, spelt) in _SPELT.items()}
+    return AccountView(**told)
 
 
 def _event(row: alert_queries.Row) -> TimelineEntry:

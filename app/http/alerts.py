@@ -23,7 +23,7 @@ from app.http.gate import Asking, needs
 from app.http.instants import Instant, instant, instant_or_none, microseconds
 from app.http.once import Once, OnceEach
 from app.http.pages import Answer, Form, Page, Paging, Using, Word, cut
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
+from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, refused, responses
 from app.http.services import Desk, Services
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
@@ -130,7 +130,7 @@ class Note(Form):
 
 
 class Snooze(Note):
-    """Until when it is hidden, unless it gets worse; a week if not given."""
+    """Until when it is marked as snoozed, unless it gets worse; a week if not given."""
 
     until: AwareDatetime | None = Field(None, description="An instant within the next 366 days")
 
@@ -173,19 +173,25 @@ class Hand:
 
     def moves(
         self,
+        alert_id: str,
         by: str | None,
         act: Callable[[Desk, str, int], Alert],
         note: str = "",
         said: Mapping[str, Any] | None = None,
     ) -> Any:
-        """What ``act`` makes of an alert at the desk, for an actor and now; the note is added to its history."""
+        """What ``act`` makes of an alert at the desk, for an actor and now; the note is added to its history, as a
+        comment where nothing moved."""
 
         def work(connection: Connection) -> AlertDetail:
-            moved = act(self.services.desk(connection), by or self.caller.name, self.services.now())
+            desk, actor, now = self.services.desk(connection), by or self.caller.name, self.services.now()
+            before = desk.find(alert_id)
+            alert = act(desk, actor, now)
             told = {**(said or {}), **({"note": note} if note else {})}
             if told:
-                alert_queries.annotate(connection, moved.id, moved.seq, told)
-            return _detail(connection, moved.id)
+                if alert.seq == before.seq:
+                    alert = desk.comment(alert_id, actor, now)
+                alert_queries.annotate(connection, alert_id, alert.seq, told)
+            return _detail(connection, alert_id)
 
         return self.once.within(work)
 
@@ -239,7 +245,9 @@ async def get_alert(services: Using, alert_id: AlertId) -> AlertDetail:
 def acknowledge_alert(hand: ByHand, alert_id: AlertId, note: Note | None = None) -> Any:
     """Somebody has it: until it resolves or gets worse. Doing it twice changes nothing."""
     given = note or Note()
-    return hand.moves(given.by, lambda desk, by, now: desk.acknowledge(alert_id, by, now), given.note)
+    return hand.moves(
+        alert_id, given.by, lambda desk, by, now: desk.acknowledge(alert_id, by, now), given.note
+    )
 
 
 @router.post(
@@ -253,6 +261,7 @@ def resolve_alert(hand: ByHand, alert_id: AlertId, note: Closing | None = None) 
     """It stays closed until its condition was false once; then it may open again."""
     given = note or Closing()
     return hand.moves(
+        alert_id,
         given.by,
         lambda desk, by, now: desk.resolve(alert_id, by, now, given.outcome, given.note),
         given.note,
@@ -262,15 +271,17 @@ def resolve_alert(hand: ByHand, alert_id: AlertId, note: Closing | None = None) 
 @router.post(
     "/{alert_id}/snooze",
     response_model=AlertDetail,
-    summary="Hide an alert for a while",
+    summary="Snooze an alert",
     responses=_WRITE_ERRORS,
     **needs(Scope.WRITE),
 )
 def snooze_alert(hand: ByHand, alert_id: AlertId, note: Snooze | None = None) -> Any:
-    """Until an instant, or until it gets worse. It stays open, and its account's risk level with it."""
+    """A mark until an instant, or until it gets worse. It still fires, and counts for the risk level of its account."""
     given = note or Snooze()
     until = _until(given, hand.services.now())
-    return hand.moves(given.by, lambda desk, by, now: desk.snooze(alert_id, until, by, now), given.note)
+    return hand.moves(
+        alert_id, given.by, lambda desk, by, now: desk.snooze(alert_id, until, by, now), given.note
+    )
 
 
 @router.post(
@@ -282,7 +293,9 @@ def snooze_alert(hand: ByHand, alert_id: AlertId, note: Snooze | None = None) ->
 )
 def comment_alert(hand: ByHand, alert_id: AlertId, comment: Comment) -> Any:
     """Written into its history, whether it is open or not; nothing else moves."""
-    return hand.moves(comment.by, lambda desk, by, now: desk.comment(alert_id, by, now), comment.note)
+    return hand.moves(
+        alert_id, comment.by, lambda desk, by, now: desk.comment(alert_id, by, now), comment.note
+    )
 
 
 @router.post(
@@ -298,13 +311,14 @@ def rate_alert(hand: ByHand, alert_id: AlertId, feedback: Feedback) -> Any:
     said = {} if feedback.useful is None else {"useful": feedback.useful}
     try:
         return hand.moves(
+            alert_id,
             feedback.by,
             lambda desk, by, now: desk.feedback(alert_id, by, now, feedback.outcome, note),
             note,
             said,
         )
     except AlertOpen as error:
-        raise _refused("body.outcome", str(error)) from None
+        raise refused("body.outcome", str(error)) from None
 
 
 def _until(given: Snooze, now: int) -> int:
@@ -313,13 +327,8 @@ def _until(given: Snooze, now: int) -> int:
     until = microseconds(given.until)
     if not now < until <= now + _LONGEST_SNOOZE // timedelta(microseconds=1):
         message = f"not within {_LONGEST_SNOOZE.days} days from {instant(now)}"
-        raise _refused("body.until", message)
+        raise refused("body.until", message)
     return until
-
-
-def _refused(field: str, message: str) -> Problem:
-    told = [{"field": field, "message": message}]
-    return Problem(Code.INVALID_REQUEST, f"{field}: {message}", more={"errors": told})
 
 
 def _detail(connection: Connection, alert_id: str) -> AlertDetail:

@@ -16,7 +16,7 @@ from app.http.accounts import Band, unknown_account
 from app.http.gate import needs
 from app.http.instants import Day, day_or_none
 from app.http.pages import AccountId, Answer, Form, Using
-from app.http.problems import Code, Problem, responses
+from app.http.problems import Code, refused, responses
 from app.http.spreadsheet import CONTENT, Format, csv_answer
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
@@ -71,18 +71,16 @@ async def account_health(
     last = services.today() - 1 if query.until is None else (query.until - _FIRST_DAY).days
     first = last - _SHOWN_DAYS + 1 if query.since is None else (query.since - _FIRST_DAY).days
     if not 0 <= last - first < _MOST_DAYS or first < 0:
-        raise Problem(
-            Code.INVALID_REQUEST,
-            f"query.since: from 1970 on, not after `until`, and at most {_MOST_DAYS} days in all",
-        )
+        raise refused("query.since", f"from 1970 on, not after `until`, and at most {_MOST_DAYS} days in all")
     with services.database.read() as connection:
         entry = accounts.find(connection, account_id)
         if entry is None:
             raise unknown_account(account_id)
         days = [_closed(each) for each in health_days(connection, entry.no, first, last)]
     if query.format is Format.CSV:
-        rows = [(each.day, each.score, each.band.value, each.coverage) for each in days]
-        return csv_answer(f"health-{_day(last)}.csv", ("day", "score", "band", "coverage"), rows)
+        columns = tuple(ClosedDay.model_fields)
+        rows = [[account_id, *(getattr(each, name) for name in columns)] for each in days]
+        return csv_answer(f"health-{_day(last)}.csv", ("account_id", *columns), rows)
     return HealthHistory(account_id=account_id, since=_day(first), until=_day(last), days=days)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -20,9 +20,9 @@ from app.http.gate import Asking, needs
 from app.http.instants import Day, Instant, day_or_none, instant, instant_or_none, money
 from app.http.once import OnceEach
 from app.http.pages import AccountId, Answer, Page, Paging, Using, Word, part
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, responses
+from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
 from app.http.services import Services
-from app.http.spreadsheet import CONTENT, Format, csv_answer
+from app.http.spreadsheet import CONTENT, Format, comes_whole, csv_answer
 
 router = APIRouter(prefix="/v1/interventions", tags=["interventions"])
 _DESCRIBED: dict[int | str, dict[str, Any]] = {200: {"content": dict(CONTENT)}}
@@ -74,7 +74,7 @@ class InterventionView(Answer):
     days_in_band: int = Field(ge=0)
     score: float | None = Field(ge=0, le=100, description="At that close")
     reasons: list[Cause]
-    due_at: Instant | None = Field(description="The earliest of its alerts")
+    due_at: Instant | None = Field(description="The earliest of its alerts, `info` aside")
     open_alerts: list[OpenAlertView] = Field(description="Those that fire, the worst first")
     last_outcome: OutcomeView | None = Field(description="What a person last said came of one of its alerts")
 
@@ -98,6 +98,9 @@ class ClosedView(Answer):
     account_id: str
     outcome: Outcome
     alerts: list[str] = Field(description="The ids of the alerts that fired, and are resolved now")
+    closed_before: str | None = Field(
+        description="Where none fired: the id of the newest closed alert, which has the outcome now"
+    )
 
 
 @router.get(
@@ -112,6 +115,8 @@ def interventions(services: Using, query: Annotated[QueueQuery, Query()]) -> Any
 
     Renewing within 90 days first, then red before yellow, then days to renewal, MRR (largest first), account id.
     """
+    if query.format is Format.CSV:
+        comes_whole(query, "limit", "cursor")
     as_of = services.today() - 1
     with services.database.read() as connection:
         found = _queue(connection, services, query.owner)
@@ -128,7 +133,9 @@ def interventions(services: Using, query: Annotated[QueueQuery, Query()]) -> Any
     "/{account_id:path}/resolve",
     response_model=ClosedView,
     summary="Close an intervention",
-    responses=responses(*WITH_A_BODY, *IDEMPOTENT, Code.ACCOUNT_NOT_FOUND, Code.INVALID_REQUEST),
+    responses=responses(
+        *WITH_A_BODY, *IDEMPOTENT, Code.ACCOUNT_NOT_FOUND, Code.NOTHING_TO_CLOSE, Code.INVALID_REQUEST
+    ),
     **needs(Scope.WRITE),
 )
 def close_intervention(
@@ -136,25 +143,41 @@ def close_intervention(
 ) -> Any:
     """Resolves all alerts of the account that fire, `info` aside, with one outcome.
 
-    The account stays in the queue for as long as its reasons hold.
+    Where none fires the newest alert that was closed before gets the outcome. The account stays in the queue for as
+    long as its reasons hold.
     """
 
     def work(connection: Connection) -> ClosedView:
         entry = accounts.find(connection, account_id)
         if entry is None:
             raise unknown_account(account_id)
-        desk = services.desk(connection)
-        closed = []
-        for each in portfolio.firing(connection, nos=[entry.no]):
-            if each.severity != Severity.INFO:
-                by = given.by or caller.name
-                moved = desk.resolve(each.id, by, services.now(), given.outcome, given.note)
-                closed.append(moved.id)
-                if given.note:
-                    alert_queries.annotate(connection, moved.id, moved.seq, {"note": given.note})
-        return ClosedView(account_id=account_id, outcome=given.outcome, alerts=closed)
+        desk, by = services.desk(connection), given.by or caller.name
+
+        def close(alert_id: str, seq: int | None = None) -> str:
+            moved = desk.resolve(alert_id, by, services.now(), given.outcome, given.note)
+            if given.note and moved.seq != seq:  # said twice it is written once
+                alert_queries.annotate(connection, moved.id, moved.seq, {"note": given.note})
+            return moved.id
+
+        firing = portfolio.firing(connection, nos=[entry.no])
+        alerts = [close(each.id) for each in firing if each.severity != Severity.INFO]
+        before = None
+        if not alerts:
+            newest = portfolio.newest_closed(connection, entry.no)
+            if newest is None:
+                raise _nothing_to_close(account_id)
+            before = close(*newest)
+        return ClosedView(account_id=account_id, outcome=given.outcome, alerts=alerts, closed_before=before)
 
     return once.within(work)
+
+
+def _nothing_to_close(account_id: str) -> Problem:
+    return Problem(
+        Code.NOTHING_TO_CLOSE,
+        f"no alert of {account_id!r} fires, and none was closed before: an outcome is kept with an alert; "
+        "say it as a rating (bellwether rate) or as a touchpoint",
+    )
 
 
 def _queue(connection: Connection, services: Services, owner: str | None) -> list[Intervention]:
@@ -196,7 +219,7 @@ def _view(
         days_in_band=each.days_in_band,
         score=None if each.score is None else each.score / 100,
         reasons=list(each.causes),
-        due_at=instant_or_none(earliest(alert.due_at for alert in mine)),
+        due_at=instant_or_none(due_at(mine)),
         open_alerts=[open_alert(alert) for alert in mine],
         last_outcome=None
         if outcome is None
@@ -204,6 +227,11 @@ def _view(
             outcome=Outcome(outcome.outcome), at=instant(outcome.at), by=outcome.by, note=outcome.note
         ),
     )
+
+
+def due_at(alerts: Iterable[OpenAlert]) -> int | None:
+    """When the first of them is due. Nobody waits for what is information, and closing leaves it open."""
+    return earliest(each.due_at for each in alerts if each.severity != Severity.INFO)
 
 
 def open_alert(alert: OpenAlert) -> OpenAlertView:
@@ -221,12 +249,13 @@ def open_alert(alert: OpenAlert) -> OpenAlertView:
 
 CSV_COLUMNS = (
     "account_id", "name", "owner", "owner_email", "mrr", "currency", "renewal_date", "days_to_renewal", "band",
-    "days_in_band", "score", "reasons", "due_at", "open_alerts", "last_outcome", "last_outcome_at", "last_outcome_by",
+    "days_in_band", "score", "reasons", "due_at", "open_alerts", "severities", "alert_ids", "due_dates",
+    "last_outcome", "last_outcome_at", "last_outcome_by", "last_outcome_note",
 )  # fmt: skip
 
 
 def csv_row(each: InterventionView) -> list[Any]:
-    """One line of the CSV; several reasons, or several rules, in one cell are parted by blanks."""
+    """One line of the CSV; several reasons in one cell are parted by blanks, and so are several alerts."""
     said = each.last_outcome
     return [
         *(getattr(each, name) for name in CSV_COLUMNS[:8]),
@@ -235,6 +264,12 @@ def csv_row(each: InterventionView) -> list[Any]:
         each.score,
         " ".join(each.reasons),
         each.due_at,
-        " ".join(alert.rule for alert in each.open_alerts),
-        *((said.outcome.value, said.at, said.by) if said else (None, None, None)),
+        *alert_cells(each.open_alerts),
+        *((said.outcome.value, said.at, said.by, said.note) if said else (None, None, None, None)),
     ]
+
+
+def alert_cells(alerts: Sequence[OpenAlertView]) -> list[str]:
+    """Rules, severities, ids and due dates (`none` where there is none), each in the order of the alerts."""
+    told = [(each.rule, each.severity.value, each.id, each.due_at or "none") for each in alerts]
+    return [" ".join(cells) for cells in zip(*told, strict=True)] or [""] * 4

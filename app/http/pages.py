@@ -18,7 +18,6 @@ R = TypeVar("R")
 # PostgreSQL's text cannot hold a NUL, and no name that we know of has one.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 AccountId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[^\x00]+$", examples=["acme"])]
-RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 class Answer(BaseModel):

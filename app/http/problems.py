@@ -48,6 +48,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
     ALERT_NOT_OPEN = "alert_not_open"
+    NOTHING_TO_CLOSE = "nothing_to_close"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
     BODY_TOO_LARGE = "body_too_large"
     TOO_MANY_EVENTS = "too_many_events"
@@ -83,6 +84,7 @@ KINDS: Mapping[Code, tuple[int, str]] = {
     Code.METHOD_NOT_ALLOWED: (405, "This address does not take that method"),
     Code.REQUEST_TIMEOUT: (408, "The body took too long to arrive"),
     Code.ALERT_NOT_OPEN: (409, "The alert is not open"),
+    Code.NOTHING_TO_CLOSE: (409, "The account has no alert to keep an outcome with"),
     Code.IDEMPOTENCY_IN_PROGRESS: (409, "The same request is being worked on"),
     Code.BODY_TOO_LARGE: (413, "The body is too large"),
     Code.TOO_MANY_EVENTS: (413, "Too many events in one request"),
@@ -163,6 +165,11 @@ class Problem(HTTPException):
         self.more = dict(more or {})
 
 
+def refused(field: str, message: str) -> Problem:
+    """The problem of one field of a request: what is wrong with it."""
+    return _of_fields([{"field": _plain(field), "message": _plain(message)}])
+
+
 def responses(*codes: Code, keyed: bool = True) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of an operation's errors: its own ``codes`` and those that any operation may give."""
     described: dict[int, list[Code]] = {}
@@ -219,10 +226,15 @@ def _of_framework(error: HTTPException) -> Problem:
 
 def _of_validation(errors: Sequence[Any]) -> Problem:
     """The fields and what is wrong with them; never what was sent, which may be anything."""
-    told = [
-        {"field": _plain(".".join(map(str, each["loc"]))), "message": _plain(each["msg"])}
-        for each in errors[:20]
-    ]
+    return _of_fields(
+        [
+            {"field": _plain(".".join(map(str, each["loc"]))), "message": _plain(each["msg"])}
+            for each in errors[:20]
+        ]
+    )
+
+
+def _of_fields(told: Sequence[Mapping[str, str]]) -> Problem:
     first = told[0] if told else {"field": "", "message": ""}
     return Problem(Code.INVALID_REQUEST, f"{first['field']}: {first['message']}", more={"errors": told})
 

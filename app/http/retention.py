@@ -15,7 +15,9 @@ from alerts.outcomes.outcomes import Outcomes
 from app.database.keys import Scope
 from app.http.gate import needs
 from app.http.instants import money
-from app.http.outcomes import (
+from app.http.pages import Form, Paging, Using, part
+from app.http.problems import Code, refused, responses
+from app.http.retention_views import (
     Dimension,
     MonthText,
     RetentionView,
@@ -26,10 +28,8 @@ from app.http.outcomes import (
     table_of,
     view_of,
 )
-from app.http.pages import Form, Paging, Using, part
-from app.http.problems import Code, Problem, responses
 from app.http.services import Services
-from app.http.spreadsheet import CONTENT, Format, csv_answer
+from app.http.spreadsheet import CONTENT, Format, comes_whole, csv_answer
 from app.retention import Question, read_retention, read_waterfall
 
 router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"])
@@ -57,7 +57,7 @@ class RetentionQuery(_Asked):
     )
     segment: list[Dimension] = Field([], max_length=4, description="By which segments; by default all four")
     stage: Stage | None = Field(None, description="Compare with companies of this stage")
-    table: Table = Field(Table.MONTHS, description="Which part, of a CSV")
+    table: Table = Field(Table.MONTHS, description="Which part, of a CSV; `benchmark` needs a stage")
 
 
 class WaterfallQuery(Paging, _Asked):
@@ -73,6 +73,8 @@ class WaterfallQuery(Paging, _Asked):
 )
 def retention(services: Using, query: Annotated[RetentionQuery, Query()]) -> Any:
     """Over the whole portfolio, the trailing twelve months at the end of each month."""
+    if query.format is Format.CSV and query.table is Table.BENCHMARK and query.stage is None:
+        raise refused("query.stage", "say with companies of which stage to compare")
     question = _question(services, query, query.months)
     found = read_retention(services.database, question)
     view = view_of(found, question.as_of, query.segment or Dimension, query.stage)
@@ -90,18 +92,25 @@ def retention(services: Using, query: Annotated[RetentionQuery, Query()]) -> Any
 )
 def waterfall(services: Using, query: Annotated[WaterfallQuery, Query()]) -> Any:
     """What each brought then and brings now, in the order of the ids; as CSV all of them at once."""
+    if query.format is Format.CSV:
+        comes_whole(query, "limit", "cursor")
     outcomes, found = read_waterfall(services.database, _question(services, query, 1))
     rows = _rows(outcomes, found.account_ids, found.names)
-    month = str(outcomes.span.month)
-    if query.format is Format.CSV:
-        return csv_answer(f"waterfall-{month}.csv", tuple(WaterfallRow.model_fields), rows)
-    shown, cursor = part(rows, query, "waterfall", lambda row: row[0])
+    (year,) = outcomes.months
+    span: dict[str, Any] = {
+        "month": str(year.span.month),
+        "start": day_text(year.span.start),
+        "end": day_text(year.span.end),
+        "status": year.status.word,
+        "currency": outcomes.books.currency,
+    }
     fields = tuple(WaterfallRow.model_fields)
+    if query.format is Format.CSV:
+        told = ((*row, *span.values()) for row in rows)
+        return csv_answer(f"waterfall-{span['month']}.csv", (*fields, *span), told)
+    shown, cursor = part(rows, query, "waterfall", lambda row: row[0])
     return WaterfallPage(
-        month=month,
-        start=day_text(outcomes.span.start),
-        end=day_text(outcomes.span.end),
-        currency=outcomes.books.currency,
+        **span,
         data=[WaterfallRow(**dict(zip(fields, row, strict=True))) for row in shown],
         next_cursor=cursor,
     )
@@ -113,9 +122,9 @@ def _question(services: Services, query: _Asked, months: int) -> Question:
     try:
         at = last_complete(as_of) if query.at is None else Month.parse(query.at)
     except ValueError as error:
-        raise Problem(Code.INVALID_REQUEST, f"query.at: {error}") from None
+        raise refused("query.at", str(error)) from None
     if at.first_day > as_of:
-        raise Problem(Code.INVALID_REQUEST, f"query.at: {at} has no complete day yet")
+        raise refused("query.at", f"{at} has no complete day yet")
     currency = query.currency or services.configuration().model.currency
     return Question(at=at, months=months, currency=currency, as_of=as_of)
 

@@ -18,6 +18,7 @@ from alerts.wilson import wilson_interval
 from app.http.instants import Day, day_or_none, money
 from app.http.pages import Answer, Page
 from app.retention import Freemium, Retention, SurveyTrend, SurveyWindow
+from consumers.ledger import SEGMENTS
 
 StatusWord = Annotated[
     str, Field(examples=["ok"], description="ok, insufficient_history, not_applicable, unknown")
@@ -32,10 +33,7 @@ MonthText = Annotated[str, Field(examples=["2026-10"], pattern=r"^[0-9]{4}-(0[1-
 class Dimension(StrEnum):
     """By what accounts are split, as they were at the start."""
 
-    SIZE = "size"
-    CHANNEL = "channel"
-    TIER = "tier"
-    USE_CASE = "use_case"
+    SIZE, CHANNEL, TIER, USE_CASE = SEGMENTS
 
 
 class Table(StrEnum):
@@ -44,7 +42,9 @@ class Table(StrEnum):
     MONTHS = "months"
     SEGMENTS = "segments"
     CHURN = "churn"
+    FREEMIUM = "freemium"
     SURVEYS = "surveys"
+    BENCHMARK = "benchmark"
 
 
 class MovementView(Answer):
@@ -169,13 +169,17 @@ class RetentionView(Answer):
     as_of: Day = Field(description="The last complete day")
     month: MonthText
     currency: str | None = Field(description="The reporting currency; null if none was ever told")
-    left_out: dict[str, int] = Field(description="Accounts with MRR in other currencies, which is left out")
+    left_out: dict[str, int] = Field(
+        description="Accounts left out of a span for MRR in another currency at either end"
+    )
     accounts: int = Field(description="All that are known, paying or not")
     churned_with_mrr: int = Field(description="Whose lifecycle is churned, and who have MRR all the same")
     months: list[MonthView]
     segments: dict[Dimension, list[SegmentView]]
     churn: list[ChurnView]
-    freemium: FreemiumView | None = Field(description="Up to `as_of`; null for months long past")
+    freemium: FreemiumView | None = Field(
+        description="Up to `as_of`; null for an `at` before the last complete month"
+    )
     surveys: dict[Survey, SurveyView]
     benchmark: BenchmarkView | None
 
@@ -203,6 +207,7 @@ class WaterfallPage(Page):
     month: MonthText
     start: Day
     end: Day
+    status: StatusWord
     currency: str | None
     data: list[WaterfallRow]
 
@@ -362,23 +367,37 @@ def table_of(view: RetentionView, table: Table) -> tuple[Sequence[str], list[lis
     """One part of the answer as columns and rows."""
     match table:
         case Table.MONTHS:
-            return _flat(MonthView, [((), each) for each in view.months])
+            return _flat(MonthView, [((), each) for each in view.months], currency=view.currency)
         case Table.SEGMENTS:
             parts = [
                 ((dimension.value,), each) for dimension, parts in view.segments.items() for each in parts
             ]
-            return _flat(SegmentView, parts, "dimension")
+            year = view.months[-1]
+            span = {"month": year.month, "start": year.start, "end": year.end}
+            return _flat(SegmentView, parts, "dimension", **span, currency=view.currency)
         case Table.CHURN:
-            return _flat(ChurnView, [((), each) for each in view.churn])
+            return _flat(ChurnView, [((), each) for each in view.churn], currency=view.currency)
+        case Table.FREEMIUM:
+            return _flat(FreemiumView, [((), view.freemium)] if view.freemium else [])
         case Table.SURVEYS:
-            months = [
-                ((survey.value,), each) for survey, told in view.surveys.items() for each in told.months
-            ]
-            return _flat(SurveyWindowView, months, "survey")
+            windows: list[tuple[tuple[Any, ...], Answer]] = []
+            for survey, told in view.surveys.items():
+                windows.append(((survey.value, "level", told.change), told.level))
+                windows.append(((survey.value, "previous", None), told.previous))
+                windows += [((survey.value, "month", None), each) for each in told.months]
+            return _flat(SurveyWindowView, windows, "survey", "window", "change")
+        case Table.BENCHMARK:
+            bands = [name for name in BenchmarkView.model_fields if name != "targets"]
+            targets = view.benchmark.targets if view.benchmark else []
+            of_all = tuple(getattr(view.benchmark, name) for name in bands) if targets else ()
+            return _flat(TargetView, [(of_all, each) for each in targets], *bands)
 
 
 def _flat(
-    kind: type[Answer], rows: Sequence[tuple[tuple[str, ...], Answer]], *before: str
+    kind: type[Answer], rows: Sequence[tuple[tuple[Any, ...], Answer]], *before: str, **behind: Any
 ) -> tuple[Sequence[str], list[list[Any]]]:
+    """Each row's own values ``before`` its fields, and what is the same in every row ``behind`` them."""
     names = sorted(kind.model_fields, key=lambda name: name not in {"month", "segment"})
-    return (*before, *names), [[*first, *(getattr(row, name) for name in names)] for first, row in rows]
+    return (*before, *names, *behind), [
+        [*first, *(getattr(row, name) for name in names), *behind.values()] for first, row in rows
+    ]

@@ -14,12 +14,12 @@ from app.database.keys import Scope
 from app.http.accounts import Band
 from app.http.alert_outcomes import RuleOutcomes, rule_outcomes
 from app.http.gate import needs
-from app.http.instants import Day, day_or_none, money
-from app.http.interventions import OpenAlertView, open_alert
-from app.http.outcomes import Dimension, day_text
+from app.http.instants import Day, Instant, day_or_none, instant_or_none, money
+from app.http.interventions import OpenAlertView, alert_cells, due_at, open_alert
 from app.http.pages import Answer, Form, Using
 from app.http.problems import Code, responses
-from app.http.spreadsheet import CONTENT, Format, csv_answer
+from app.http.retention_views import Dimension, day_text
+from app.http.spreadsheet import CONTENT, Format, comes_whole, csv_answer
 from app.overview import HealthOverview, Line, Operations, Tally, read_health_overview, read_operations
 
 router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"])
@@ -35,6 +35,8 @@ class HealthTable(StrEnum):
     SEGMENTS = "segments"
     TREND = "trend"
     DISTRIBUTION = "distribution"
+    COVERAGE = "coverage"
+    DISAPPEARED = "disappeared"
     NOTICES = "notices"
 
 
@@ -56,7 +58,7 @@ class HealthQuery(Form):
     days: int = Field(90, ge=1, le=400, description="How many days of trend, up to yesterday")
     segment: list[Dimension] = Field([], max_length=4, description="By which segments; by default all four")
     notices: int = Field(
-        50, ge=0, le=1_000, description="How many notices of inputs that disappeared, at most"
+        50, ge=0, le=1_000, description="How many notices of inputs that disappeared, at most; not with CSV"
     )
     format: Format = Format.JSON
     table: HealthTable = Field(HealthTable.SEGMENTS, description="Which part, of a CSV, which has all of it")
@@ -65,7 +67,7 @@ class HealthQuery(Form):
 class OperationsQuery(Form):
     """How to look at the week."""
 
-    limit: int = Field(50, ge=1, le=200, description="How many accounts of each list, at most")
+    limit: int = Field(50, ge=1, le=200, description="How many accounts of each list, at most; not with CSV")
     format: Format = Format.JSON
     table: OperationsTable = Field(
         OperationsTable.REVIEW, description="Which part, of a CSV, which has all of it"
@@ -149,6 +151,7 @@ class AccountLine(Answer):
     band: Band
     since: Day | None = Field(description="Since when it is red, or when it was rated")
     rating: str | None = Field(description="The newest rating, in the lists of ratings")
+    due_at: Instant | None = Field(description="The earliest of these alerts, `info` aside")
     alerts: list[OpenAlertView] = Field(description="Those that the list is about, the worst first")
 
 
@@ -195,6 +198,8 @@ _LISTS = tuple(table.value for table in OperationsTable if table is not Operatio
 )
 def portfolio_health(services: Using, query: Annotated[HealthQuery, Query()]) -> Any:
     """Accounts per band, by segment and by day, how scores are spread, and inputs that disappeared."""
+    if query.format is Format.CSV:
+        comes_whole(query, "notices")
     as_of = services.today() - 1
     dimensions = [each.value for each in query.segment or Dimension]
     found = read_health_overview(services.database, as_of=as_of, days=query.days, dimensions=dimensions)
@@ -215,12 +220,14 @@ def portfolio_health(services: Using, query: Annotated[HealthQuery, Query()]) ->
 )
 def portfolio_operations(services: Using, query: Annotated[OperationsQuery, Query()]) -> Any:
     """Accounts per band, newly red, ratings, utilization and logins, and the tier-1 review."""
+    whole = query.format is Format.CSV
+    if whole:
+        comes_whole(query, "limit")
     today = services.today()
     rules = services.configuration().rules
     found = read_operations(services.database, rules, as_of=today - 1, today=today)
     with services.database.read() as connection:
         outcomes = rule_outcomes(connection, max(0, services.now() - _OUTCOME_DAYS * _DAY_US))
-    whole = query.format is Format.CSV
     view = _operations(found, list(outcomes), today - 1, None if whole else query.limit)
     if whole:
         name = f"{query.table.value}-{view.week}.csv"
@@ -291,6 +298,7 @@ def _line(each: Line) -> AccountLine:
         band=Band(each.band),
         since=day_or_none(each.since),
         rating=each.rating,
+        due_at=instant_or_none(due_at(each.alerts)),
         alerts=[open_alert(alert) for alert in each.alerts],
     )
 
@@ -312,13 +320,18 @@ def health_table(view: HealthView, table: HealthTable) -> tuple[Sequence[str], l
         case HealthTable.DISTRIBUTION:
             columns = tuple(ScoreStep.model_fields)
             return columns, [_cells(each, columns) for each in view.distribution]
+        case HealthTable.COVERAGE:
+            columns = tuple(CoverageView.model_fields)
+            return ("churned", *columns), [[view.churned, *_cells(view.coverage, columns)]]
+        case HealthTable.DISAPPEARED:
+            return ("component", "accounts"), [list(each) for each in view.disappeared.items()]
         case HealthTable.NOTICES:
             columns = tuple(Notice.model_fields)
             return columns, [_cells(each, columns) for each in view.notices]
 
 
 def operations_table(view: OperationsView, table: OperationsTable) -> tuple[Sequence[str], list[list[Any]]]:
-    """One part of the week's review as columns and rows; several rules in one cell are parted by blanks."""
+    """One part of the week's review as columns and rows; several alerts in one cell are parted by blanks."""
     if table is OperationsTable.OUTCOMES:
         columns = tuple(RuleOutcomes.model_fields)
         return columns, [_cells(each, columns) for each in view.outcomes]
@@ -328,11 +341,11 @@ def operations_table(view: OperationsView, table: OperationsTable) -> tuple[Sequ
         [
             *_cells(each, columns),
             each.alerts[0].severity.value if each.alerts else None,
-            " ".join(alert.rule for alert in each.alerts),
+            *alert_cells(each.alerts),
         ]
         for each in lines.data
     ]
-    return (*columns, "severity", "rules"), rows
+    return (*columns, "severity", "rules", "severities", "alert_ids", "due_dates"), rows
 
 
 def _cells(view: Answer, columns: Sequence[str]) -> list[Any]:

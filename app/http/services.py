@@ -34,11 +34,14 @@ class RiskReader(Protocol):
 class Desk(Protocol):
     """What people do to alerts, within one transaction. All raise UnknownAlert, AlertMoved."""
 
+    def find(self, alert_id: str) -> Alert:
+        """The alert, held until the end."""
+
     def acknowledge(self, alert_id: str, actor: str, now: int) -> Alert:
         """``actor`` has it. Raises AlertClosed if it does not fire."""
 
     def snooze(self, alert_id: str, until: int, actor: str, now: int) -> Alert:
-        """Hidden until an instant or until it gets worse. Raises AlertClosed if it does not fire."""
+        """Snoozed until an instant or until it gets worse. Raises AlertClosed if it does not fire."""
 
     def resolve(
         self, alert_id: str, actor: str, now: int, outcome: Outcome | None = None, note: str = ""

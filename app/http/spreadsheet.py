@@ -1,7 +1,8 @@
-"""CSV as an answer: what a spreadsheet would run as a formula comes as text."""
+"""CSV as an answer: what a spreadsheet would run as a formula comes as text, and UTF-8 says that it is UTF-8."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 from fastapi import Response
 
 from app.bulk.cells import defused
+from app.http.pages import Form
+from app.http.problems import refused
 
 MEDIA_TYPE = "text/csv"
 CONTENT: Mapping[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string"}}}
@@ -44,6 +47,14 @@ def _cell(value: Any) -> Any:
 
 
 def csv_answer(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """A file to save as ``name``."""
+    """A file to save as ``name``. Without its byte order mark spreadsheets take UTF-8 for something else."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(csv_text(columns, rows), media_type=MEDIA_TYPE, headers=headers)
+    body = codecs.BOM_UTF8 + csv_text(columns, rows).encode()
+    return Response(body, media_type=MEDIA_TYPE, headers=headers)
+
+
+def comes_whole(query: Form, *names: str) -> None:
+    """A CSV has everything. Raises Problem for the first of these fields with which a question asks for less."""
+    for name in names:
+        if name in query.model_fields_set:
+            raise refused(f"query.{name}", "a CSV has all of it; leave this out")

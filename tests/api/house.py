@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +16,7 @@ import httpx
 from sqlalchemy import event, insert
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, alert_id, alert_key
+from alerts.delivery import Telling
 from app import bootstrap
 from app.clock import Clock
 from app.database import keys
@@ -22,7 +26,7 @@ from app.database.keys import KeyRing, Scope
 from app.database.tables import account, metadata
 from app.http.application import create_app
 from app.http.services import Services
-from app.settings import Delivery, Settings
+from app.settings import Settings
 from consumers.days import DAY_US, micros, parse_instant
 
 NOW = micros(parse_instant("2026-11-22T10:00:00Z"))
@@ -32,6 +36,13 @@ extends: defaults
 destinations:
   - {name: crm, type: webhook, url: "https://crm.example/hook", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}
 """
+
+
+def csv_rows(answer: httpx.Response) -> list[dict[str, str]]:
+    """The lines of a CSV by their columns, as a spreadsheet opens it."""
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8", answer.text
+    assert answer.content.startswith(codecs.BOM_UTF8)
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
 
 
 @dataclass
@@ -98,7 +109,7 @@ class House:
         (folder / "rules.yaml").write_text(CONFIGURATION)
         self.dial = Dial()
         self.doorbell = Doorbell()
-        settings = Settings(config=folder / "rules.yaml", delivery=Delivery.LIVE)
+        settings = Settings(config=folder / "rules.yaml", delivery=Telling.LIVE)
         self.parts = bootstrap.House.build(settings, cast("Clock", self.dial), self.database)
         self.outbox = self.parts.outbox
         self.configuration = self.parts.book.configuration

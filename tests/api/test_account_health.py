@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import pytest
 
 from app.http.instants import instant
 from consumers.days import DAY_US
-from tests.api.house import NOW, TODAY, Api, House
+from tests.api.house import NOW, TODAY, Api, House, csv_rows
 
 PEOPLE = ("u1", "u2", "u3", "u4")
 
@@ -136,12 +134,9 @@ def test_every_close_is_a_day_of_the_history(api: Api, house: House) -> None:
 @pytest.mark.usefixtures("acme")
 def test_the_history_comes_as_csv_too(api: Api, house: House) -> None:
     close(house, TODAY - 1)
-    answer = api.get("/v1/accounts/acme/health?format=csv")
-    assert answer.headers["content-type"].startswith("text/csv")
-    assert list(csv.reader(io.StringIO(answer.text))) == [
-        ["day", "score", "band", "coverage"],
-        ["2026-11-21", "84.67", "green", "0.75"],
-    ]
+    (row,) = csv_rows(api.get("/v1/accounts/acme/health?format=csv"))
+    closed = {"day": "2026-11-21", "score": "84.67", "band": "green", "coverage": "0.75"}
+    assert row == {"account_id": "acme", **closed}
 
 
 @pytest.mark.usefixtures("acme")

@@ -267,6 +267,38 @@ def test_evidence_names_what_was_given_up_who_pays_what_is_open_and_what_is_gone
     assert details("integrations.lost") == {"lost": [{"integration": "crm", "lost": day(5)}]}
 
 
+def test_an_alert_keeps_who_left_what_was_given_up_and_how_fresh_that_was(api: Api, house: House) -> None:
+    def event(number: int, type_: str, age: int, **more: Any) -> dict[str, Any]:
+        at = instant(NOW - age * DAY_US)
+        return {"id": f"n{number}", "type": type_, "account_id": "acme", "occurred_at": at, **more}
+
+    contact = {"contact_id": "c1", "user_id": "u1", "name": "Ada", "roles": ["champion"]}
+    left = {"kind": "left_company", "previous_user_id": "u1", "effective_at": "2026-12-31"}
+    uses = [(70, "u1", "reports"), (40, "u1", "reports"), (40, "u2", "reports"), (1, "u1", "boards")]
+    house.take_in(
+        [
+            event(1, "account.updated", 80, data={"core_features": ["reports", "boards"]}),
+            event(2, "contact.updated", 60, data=contact),
+            event(3, "champion.changed", 2, data=left),
+            *(
+                event(10 + number, "feature.used", age, user_id=user, data={"feature": feature})
+                for number, (age, user, feature) in enumerate(uses)
+            ),
+        ]
+    )
+    alerts = {each["rule"]: each["id"] for each in api.get("/v1/alerts").json()["data"]}
+
+    def proof(rule: str, metric: str) -> Any:
+        return api.get(f"/v1/alerts/{alerts[rule]}").json()["evidence"]["metrics"][metric]
+
+    given_up = proof("feature-abandoned", "features.abandoned_count")
+    assert (given_up["value"], given_up["details"]) == (1, {"abandoned": ["reports"]})
+    assert given_up["inputs"]["features"]["newest_at"] == instant(NOW - DAY_US)
+    departed = proof("champion-departed", "champion.departed")["details"]
+    assert departed["people"] == [{"contact_id": "c1", "user_id": "u1", "name": "Ada", "status": "departed"}]
+    assert departed["effective_at"] == "2026-12-31"
+
+
 def test_evidence_names_the_champions_the_seats_and_the_versions_of_the_rules(api: Api, house: House) -> None:
     common = {"account_id": "acme", "occurred_at": instant(NOW - DAY_US)}
     contact = {"contact_id": "c1", "user_id": "u1", "name": "Ada", "roles": ["champion"]}

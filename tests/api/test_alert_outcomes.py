@@ -108,7 +108,7 @@ def test_alerts_by_outcome(api: Api, house: House) -> None:
 def test_outcomes_by_rule_as_csv(api: Api, alert_id: str) -> None:
     api.post(f"/v1/alerts/{alert_id}/resolve", json={"outcome": "saved"})
     answer = api.get("/v1/alerts/outcomes", params={"format": "csv"})
-    assert answer.text.splitlines() == [
+    assert answer.content.decode("utf-8-sig").splitlines() == [
         "rule,closed,saved,churned,false_alarm,no_action,untold,worth",
         "login-decline,1,1,0,0,0,0,1.0",
     ]

@@ -235,6 +235,19 @@ def test_a_closed_alert_can_be_spoken_of(api: Api, alert_id: str) -> None:
     assert (alert["status"], alert["history"][-1]["detail"]["useful"]) == ("resolved", True)
 
 
+def test_a_note_to_what_is_done_already_is_a_comment_and_no_earlier_note_is_lost(
+    api: Api, alert_id: str
+) -> None:
+    for note in ("mine", "still mine"):
+        api.post(f"/v1/alerts/{alert_id}/acknowledge", json={"note": note, "by": "ada"})
+    alert = api.get(f"/v1/alerts/{alert_id}").json()
+    assert [(move["kind"], move["detail"].get("note")) for move in alert["history"]] == [
+        ("firing", None),
+        ("acknowledged", "mine"),
+        ("commented", "still mine"),
+    ]
+
+
 def test_one_idempotency_key_is_one_comment(api: Api, alert_id: str) -> None:
     for _ in range(2):
         alert = api.post(

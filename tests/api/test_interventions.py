@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from alerts.alert import AlertStatus, Severity
 from app.database.tables import account_window
 from consumers.facts import Profile
 from tests.api.closes import close
-from tests.api.house import NOW, TODAY, Api, House
+from tests.api.house import NOW, TODAY, Api, House, csv_rows
 
 QUEUE = "/v1/interventions"
 DAY = 86_400_000_000
@@ -109,10 +107,9 @@ def test_as_csv_the_whole_queue_with_formulas_defused(api: Api, house: House) ->
     for number in range(5):
         no = add(house, f"a{number}", "red", 30, 60, name="=HYPERLINK(1)")
         house.add_alert(no, f"a{number}", "logins", due_at=NOW + number * DAY)
-    answer = api.get(QUEUE, params={"format": "csv", "limit": 2})
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    answer = api.get(QUEUE, params={"format": "csv"})
     assert answer.headers["content-disposition"] == 'attachment; filename="interventions-2026-11-21.csv"'
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    rows = csv_rows(answer)
     assert [row["account_id"] for row in rows] == [f"a{number}" for number in range(5)]
     assert rows[1]["name"] == "'=HYPERLINK(1)"
     assert (rows[1]["reasons"], rows[1]["open_alerts"]) == ("red renewing_90_days", "logins")
@@ -159,7 +156,49 @@ def test_closing_needs_an_outcome_and_an_account(api: Api, house: House) -> None
     assert (
         api.post(f"{QUEUE}/nobody/resolve", json={"outcome": "saved"}).json()["code"] == "account_not_found"
     )
-    assert api.post(f"{QUEUE}/acme/resolve", json={"outcome": "saved"}).json()["alerts"] == []
+
+
+def test_with_nothing_firing_the_newest_closed_alert_gets_the_outcome(api: Api, house: House) -> None:
+    no = add(house, "acme", "red")
+    closed = {"status": AlertStatus.RESOLVED, "severity": Severity.HIGH}
+    newest = house.add_alert(no, "acme", "logins", **closed, resolved_at=NOW - DAY).id
+    house.add_alert(no, "acme", "seats", **closed, resolved_at=NOW - 2 * DAY)
+    house.add_alert(no, "acme", "waited", **closed, resolved_at=NOW, fired_at=None)
+    house.add_alert(no, "acme", "grew", **{**closed, "severity": Severity.INFO}, resolved_at=NOW)
+    upsell = house.add_alert(no, "acme", "upsell", severity=Severity.INFO).id
+    body = {"outcome": "saved", "by": "ada", "note": "signed"}
+    for _ in range(2):  # said twice it is so once
+        answer = api.post(f"{QUEUE}/acme/resolve", json=body)
+        assert (answer.status_code, answer.json()["alerts"]) == (200, [])
+        assert answer.json()["closed_before"] == newest
+    (row,) = api.get(QUEUE).json()["data"]
+    assert row["last_outcome"]["note"] == "signed"
+    alert = api.get(f"/v1/alerts/{newest}").json()
+    assert (alert["outcome"], alert["outcome_by"], alert["outcome_note"]) == ("saved", "ada", "signed")
+    assert [(each["kind"], each["detail"].get("note")) for each in alert["history"]] == [
+        ("firing", None),
+        ("feedback", "signed"),
+    ]
+    assert api.get(f"/v1/alerts/{upsell}").json()["status"] == "firing"
+
+
+def test_an_outcome_that_no_alert_could_keep_is_refused(api: Api, house: House) -> None:
+    no = add(house, "acme", "red")
+    house.add_alert(no, "acme", "upsell", severity=Severity.INFO)
+    answer = api.post(f"{QUEUE}/acme/resolve", json={"outcome": "saved"}, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_close")
+    assert "rating" in answer.json()["detail"]
+    house.add_alert(no, "acme", "logins")
+    answer = api.post(f"{QUEUE}/acme/resolve", json={"outcome": "saved"}, headers={"Idempotency-Key": "k"})
+    assert len(answer.json()["alerts"]) == 1
+
+
+def test_what_is_information_is_due_to_nobody(api: Api, house: House) -> None:
+    no = add(house, "acme", "red")
+    house.add_alert(no, "acme", "upsell", severity=Severity.INFO, due_at=NOW + DAY)
+    assert api.get(QUEUE).json()["data"][0]["due_at"] is None
+    house.add_alert(no, "acme", "logins", due_at=NOW + 2 * DAY)
+    assert api.get(QUEUE).json()["data"][0]["due_at"] == "2026-11-24T10:00:00Z"
 
 
 # --- wrong

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from app.database.keys import KeyRing, Scope
-from tests.api.house import Api, House
+from tests.api.house import Api, House, csv_rows
 
 RETENTION = "/v1/portfolio/retention"
 ACCOUNTS = "/v1/portfolio/retention/accounts"
@@ -38,6 +36,7 @@ def told() -> Iterator[dict[str, Any]]:
     yield event("survey.answered", "left", "2026-01-01", kind="csat", score=5)
     yield from (login("free", "2025-11-01"), login("free", "2026-11-10"))
     yield from (login("gone", "2025-11-21"), login("grew", "2025-11-01"), login("grew", "2025-10-01"))
+    yield login("abroad", "2025-11-01")  # pays, though not in the reporting currency
 
 
 def event(kind: str, account: str, day: str, /, **data: Any) -> dict[str, Any]:
@@ -70,9 +69,8 @@ def get(api: Api, path: str = RETENTION, **parameters: Any) -> Any:
 def rows(api: Api, path: str = RETENTION, **parameters: Any) -> list[dict[str, str]]:
     answer = api.get(path, params={"format": "csv", **parameters})
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"].startswith("attachment")
-    return list(csv.DictReader(io.StringIO(answer.text)))
+    return csv_rows(answer)
 
 
 def test_the_last_complete_month_and_the_year_that_ends_with_it(portfolio: Api) -> None:
@@ -213,7 +211,14 @@ def test_every_part_as_csv(portfolio: Api) -> None:
     ]
     assert [row["accounts_lost"] for row in rows(portfolio, table="churn")][-2:] == ["0", "1"]
     surveys = rows(portfolio, table="surveys", months=1)
-    assert [(row["survey"], row["answers"]) for row in surveys] == [("nps", "3"), ("csat", "0")]
+    assert [(row["survey"], row["window"], row["answers"]) for row in surveys] == [
+        ("nps", "level", "3"),
+        ("nps", "previous", "3"),
+        ("nps", "month", "3"),
+        ("csat", "level", "0"),
+        ("csat", "previous", "1"),
+        ("csat", "month", "0"),
+    ]
 
 
 def test_the_waterfall_of_each_account_adds_up(portfolio: Api) -> None:
@@ -245,6 +250,13 @@ def test_the_waterfall_of_each_account_adds_up(portfolio: Api) -> None:
     assert sum(round(float(row["mrr_end"]) * 100) for row in listed) == 1_120_050
 
 
+def test_a_year_that_was_not_seen_whole_says_so_by_account_too(portfolio: Api) -> None:
+    page, year = get(portfolio, ACCOUNTS, at="2025-06"), get(portfolio, at="2025-06")["months"][-1]
+    assert (page["status"], year["status"]) == ("insufficient_history", "insufficient_history")
+    assert {row["status"] for row in rows(portfolio, ACCOUNTS, at="2025-06")} == {"insufficient_history"}
+    assert (get(portfolio, ACCOUNTS)["status"], rows(portfolio, ACCOUNTS)[0]["currency"]) == ("ok", "USD")
+
+
 def test_a_formula_in_a_name_is_text_in_a_csv(portfolio: Api) -> None:
     assert rows(portfolio, ACCOUNTS)[0]["name"] == "'=HYPERLINK(1)"
     assert get(portfolio, ACCOUNTS)["data"][0]["name"] == "=HYPERLINK(1)"
@@ -255,7 +267,7 @@ def test_an_empty_house_knows_nothing(api: Api) -> None:
     assert {each["status"] for each in answer["months"]} == {"unknown"}
     assert (answer["currency"], answer["accounts"], answer["freemium"]["status"]) == (None, 0, "unknown")
     assert answer["surveys"]["nps"]["level"]["status"] == "unknown"
-    assert get(api, ACCOUNTS)["data"] == []
+    assert (get(api, ACCOUNTS)["status"], get(api, ACCOUNTS)["data"]) == ("unknown", [])
     assert rows(api, ACCOUNTS) == []
 
 
