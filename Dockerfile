@@ -29,6 +29,8 @@ USER 65532:65532
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
+# What asks a role to drain and end. Said here, so that Docker takes no other signal, SIGHUP to reload, for the end.
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["bellwether", "health", "--live"]
 ENTRYPOINT ["bellwether"]
 CMD ["serve"]
