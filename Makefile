@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# Of the tests' processes: one more than cores, since many tests mostly wait.
+WORKERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 SOURCES := app alerts consumers migrations tests benchmarks
 export PYTHON
 
@@ -23,7 +25,7 @@ postgres: $(VENV)/dev.stamp ## a PostgreSQL cluster on 127.0.0.1:5432 until Ctrl
 
 # Compiled tests are kept, also where the shell says no: compiling them takes each process a quarter of a minute.
 test: $(VENV)/dev.stamp ## every test this machine can run, and why any was left out
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, formatting, and that imports point downwards
 	$(BIN)/ruff check $(SOURCES)

@@ -86,6 +86,9 @@ class KafkaSource:
         self._resting: dict[TopicPartition, float] = {}
         self._damaged: dict[TopicPartition, Damage] = {}
         self._commits = Commits(clock)
+        self._unasked: dict[
+            TopicPartition, float
+        ] = {}  # since when nobody says where its log begins and ends
         self._unanswered: str | None = None
 
     # --- what it is --------------------------------------------------------------------------------------------
@@ -150,6 +153,7 @@ class KafkaSource:
     def _begin(self, connection: Connection, which: TopicPartition, where: Place, state: LogState) -> None:
         connection.seek(which, where.first)
         self._waiting.pop(which, None)
+        self._unasked.pop(which, None)
         self._stopped.discard(which)
         self._damaged.pop(which, None)
         self._reading[which] = _Reading(state.log, state.beginning, where.next, where.lost)
@@ -172,6 +176,7 @@ class KafkaSource:
             state = None
         if state is None:
             self._waiting[which] = self._clock() + _LATER_S
+            self._unasked.setdefault(which, self._clock())
         return state
 
     # --- reading -----------------------------------------------------------------------------------------------
@@ -351,11 +356,12 @@ class KafkaSource:
 
     def _without_answer(self, connection: Connection) -> str | None:
         """Which partitions' leaders do not answer, in a line; the others are read."""
-        silent = {
-            which: for_s
-            for which, for_s in connection.answers.silent_s().items()
-            if for_s > _SILENT_S and which in self._reading
+        now = self._clock()
+        unread = {which: now - since for which, since in self._unasked.items()}
+        unheard = {
+            which: for_s for which, for_s in connection.answers.silent_s().items() if which in self._reading
         }
+        silent = {which: for_s for which, for_s in (unread | unheard).items() if for_s > _SILENT_S}
         if not silent:
             return None
         names = sorted(map(_name, silent))
@@ -386,6 +392,7 @@ class KafkaSource:
         for each in (self._reading, self._damaged, self._resting, self._stopped):
             each.clear()
         self._waiting = dict.fromkeys(self._owned(), _NOW)
+        self._unasked = {which: since for which, since in self._unasked.items() if which in self._waiting}
         return True
 
     def _due(self) -> list[TopicPartition]:

@@ -295,7 +295,10 @@ def test_topics_that_are_not_there_are_named_and_looked_for_gently(
 # --- read to the end ---------------------------------------------------------------------------------------------
 
 
-def test_a_partition_whose_leader_does_not_answer_is_not_said_to_be_read_to_its_end(kafka: str) -> None:
+@pytest.mark.parametrize("shared_out_anew", [False, True])
+def test_a_partition_whose_leader_does_not_answer_is_not_said_to_be_read_to_its_end(
+    kafka: str, shared_out_anew: bool
+) -> None:
     topic = create_topic(kafka, fresh("leaderless"), 2)
     for number in range(2):
         fill(kafka, topic, *numbered(5), partition=number)
@@ -307,6 +310,10 @@ def test_a_partition_whose_leader_does_not_answer_is_not_said_to_be_read_to_its_
         assert connection is not None
         led = connection._cluster.leader_for_partition
         connection._cluster.leader_for_partition = lambda which: -1 if which.partition == 1 else led(which)
+        if shared_out_anew:
+            epoch = connection.membership.epoch
+            connection.rejoin()
+            reader.until(lambda: connection.membership.epoch > epoch, "the group shares out anew")
         for _ in range(8):
             reader.step()
             skipped[0] += 2.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,12 @@ SMALL = catalogue_of(
 
 @dataclass
 class ByHand:
-    """``{metric: one value or Status per account}``; ``asked`` remembers the floors that rules asked for."""
+    """``{metric: one value or Status per account}``; ``asked`` remembers the floors that rules asked for, ``parts`` are
+    those of some metrics."""
 
     given: Mapping[str, list[Given]]
     asked: dict[str, int | None] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def size(self):
@@ -53,7 +56,7 @@ class ByHand:
 
     def values(self, name, floor=None):
         self.asked[name] = floor
-        return values_of(self.given[name])
+        return replace(values_of(self.given[name]), parts=self.parts.get(name, {}))
 
 
 def values_of(given):

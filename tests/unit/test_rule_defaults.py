@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from alerts.alert import Verdict
@@ -12,6 +13,7 @@ from alerts.rules.explain import explain
 from alerts.rules.loader import default_rules
 from alerts.rules.rule import render_title
 from alerts.values import Status, plain
+from consumers.facts import RATINGS
 from tests.unit.readings_by_hand import ByHand
 
 RULES = {rule.id: rule for rule in default_rules(CATALOGUE)}
@@ -223,7 +225,10 @@ def says(metrics, status):
 
 
 def reading(metrics):
-    return ByHand({name: [value] for name, value in metrics.items()})
+    rated_now = metrics.get("sentiment.rating")
+    code = RATINGS.index(rated_now) if isinstance(rated_now, str) else 0
+    parts = {"sentiment.previous": {"rating_code": np.array([code])}}
+    return ByHand({name: [value] for name, value in metrics.items()}, parts=parts)
 
 
 @pytest.mark.parametrize(("rule", "metrics", "verdict"), CASES)
