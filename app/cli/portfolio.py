@@ -11,15 +11,14 @@ import typer
 from app.cli import output
 from app.cli.opened import opened
 from app.cli.output import Output, OutputOption
-from app.cli.rest import ask, ask_csv, person, tell
-from app.cli.retention import Out
+from app.cli.pages import Out, OutOption, show
+from app.cli.rest import person, tell
 
 app = typer.Typer(help="The whole portfolio: its health, and the week's review.", no_args_is_help=True)
 queue = typer.Typer(
     help="The intervention queue, first things first; and what came of one.", invoke_without_command=True
 )
 
-OutOption = Annotated[Out, typer.Option("--output", "-o", help="Tables, or JSON or CSV as REST answers.")]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, max=200, help="At most so many, 50 if not said; a CSV has all."),
@@ -65,16 +64,7 @@ def interventions(
     if context.invoked_subcommand is not None:
         return
     asked = {"owner": owner, "limit": limit, "cursor": cursor}
-    with opened() as house:
-        if out is Out.CSV:
-            output.spreadsheet(ask_csv(house, "/v1/interventions", asked))
-            return
-        answer = ask(house, "/v1/interventions", asked)
-    if out is Out.JSON:
-        output.document(answer)
-        return
-    output.table(_QUEUE, map(_intervention, answer["data"]), empty="nobody is in the queue", styles=_STYLES)
-    output.more(answer["next_cursor"])
+    show("/v1/interventions", asked, out, _print_queue)
 
 
 @queue.command()
@@ -110,15 +100,7 @@ def health(
 ) -> None:
     """Accounts per health band, by segment and by day, and inputs that disappeared."""
     asked: dict[str, str | int | list[str]] = {"days": days, "segment": segment or [], "table": part}
-    with opened() as house:
-        if out is Out.CSV:
-            output.spreadsheet(ask_csv(house, "/v1/portfolio/health", asked))
-            return
-        answer = ask(house, "/v1/portfolio/health", asked)
-    if out is Out.JSON:
-        output.document(answer)
-    else:
-        _print_health(answer)
+    show("/v1/portfolio/health", asked, out, _print_health)
 
 
 @app.command()
@@ -131,15 +113,12 @@ def operations(
 ) -> None:
     """The week's review: newly red, ratings, utilization and logins, and whom to work on before a renewal."""
     asked = {"limit": limit, "table": part}
-    with opened() as house:
-        if out is Out.CSV:
-            output.spreadsheet(ask_csv(house, "/v1/portfolio/operations", asked))
-            return
-        answer = ask(house, "/v1/portfolio/operations", asked)
-    if out is Out.JSON:
-        output.document(answer)
-    else:
-        _print_operations(answer)
+    show("/v1/portfolio/operations", asked, out, _print_operations)
+
+
+def _print_queue(answer: dict[str, Any]) -> None:
+    output.table(_QUEUE, map(_intervention, answer["data"]), empty="nobody is in the queue", styles=_STYLES)
+    output.more(answer["next_cursor"])
 
 
 def _print_health(answer: dict[str, Any]) -> None:

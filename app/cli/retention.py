@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from app.cli import output
-from app.cli.opened import opened
-from app.cli.rest import ask, ask_csv
+from app.cli.pages import Out, OutOption, show
 
 _PARTS = "months, segments, churn, freemium, surveys or benchmark"
 _MONTHS = (
@@ -30,14 +28,6 @@ _CHURN = ("month", "status", ">accounts", ">lost", ">logo churn", ">MRR", ">lost
 _SURVEYS = ("survey", "window", "status", ">answers", ">positive", ">negative", ">score")
 
 
-class Out(StrEnum):
-    """How an answer is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
 def retention(
     at: Annotated[
         str, typer.Option("--at", metavar="YYYY-MM", help="The last month; else the last complete one.")
@@ -49,9 +39,7 @@ def retention(
     stage: Annotated[str, typer.Option("--stage", help="series_a, series_b or series_c_plus.")] = "",
     currency: Annotated[str, typer.Option("--currency", help="The reporting currency.")] = "",
     part: Annotated[str, typer.Option("--table", help=f"Which part a CSV holds: {_PARTS}.")] = "months",
-    out: Annotated[
-        Out, typer.Option("--output", "-o", help="Tables, or JSON or CSV as REST answers.")
-    ] = Out.TABLE,
+    out: OutOption = Out.TABLE,
 ) -> None:
     """Net and gross revenue retention, churn and logos, by month and by segment."""
     asked: dict[str, str | int | list[str]] = {
@@ -62,15 +50,7 @@ def retention(
         "currency": currency,
         "table": part,
     }
-    with opened() as house:
-        if out is Out.CSV:
-            output.spreadsheet(ask_csv(house, "/v1/portfolio/retention", asked))
-            return
-        answer = ask(house, "/v1/portfolio/retention", asked)
-    if out is Out.JSON:
-        output.document(answer)
-    else:
-        _print(answer)
+    show("/v1/portfolio/retention", asked, out, _print)
 
 
 def _print(answer: dict[str, Any]) -> None:
