@@ -18,6 +18,7 @@ from tests.torture.crashing import POINTS, Unresolved, arm, resolve
 from tests.torture.expected import Expectation
 from tests.torture.poison import KINDS, poisoned
 from tests.torture.proxy import BLACK_HOLE, HALF_OPEN, Proxy, Weather
+from tests.torture.recorder import recording
 from tests.torture.stream import Stream, doubled, good, shuffled
 
 ROOT = Path(__file__).parents[2]
@@ -173,3 +174,14 @@ def test_there_are_twenty_kinds_of_poison_and_each_is_its_own() -> None:
     assert len(KINDS) >= 20
     bodies = {poisoned(kind, "acme", 1).body for kind in KINDS}
     assert len(bodies) == len(KINDS)
+
+
+def test_a_request_whose_sender_died_in_the_middle_of_it_was_none() -> None:
+    with (
+        recording("whsec_c2VjcmV0") as recorder,
+        socket.create_connection(("127.0.0.1", recorder.port)) as line,
+    ):
+        line.sendall(b"POST /hook HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(100) == b""
+        assert recorder.told == []
