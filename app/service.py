@@ -150,14 +150,19 @@ class Service:
             self._journal_bell.ring()
             self._begin("clock's end", functools.partial(self._clock_bell.stop, END_S))
 
-    def stop(self) -> None:
-        """Wait for the :meth:`end` of every loop, then close the database. Safe to call twice."""
+    def stop(self) -> bool:
+        """Wait for the :meth:`end` of every loop, then close the database. Safe to call twice.
+
+        False if one is still in the middle of its work.
+        """
         self.end()
         for thread in self._threads:
             thread.join(max(0.0, self._last - time.monotonic()))
+        over = not any(thread.is_alive() for thread in self._threads)
         if self.house.log is not None:
             self.house.log.close(max(0.1, self._last - time.monotonic()))
         self.house.database.close()
+        return over
 
     def reload(self) -> Page:
         """Read the configuration again and go on with it. Raises ConfigurationError, StorageError: nothing changed.
@@ -395,10 +400,12 @@ def serve(settings: Settings, role: str) -> None:
             log.info("running", role=role)
             ended.wait()
     finally:
-        service.stop()
+        over = service.stop()
         if probes is not None:
             probes.close()
-        log.info("stopped", role=role)
+    if not over or (web is not None and web.cut_short):
+        _cut_off(role)
+    log.info("stopped", role=role)
 
 
 def _cut_off(role: str) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.gate import WRITE_KEY_PATHS
-from app.http.problems import Code, Problem, answer, problem_of
+from app.http.problems import Code, Problem, answer, problem_of, retry_later
 
 EVENTS_BODY_LIMIT = 8 * 1024 * 1024
 BODY_LIMIT = 64 * 1024  # bodies of management are forms, not data
@@ -88,6 +88,11 @@ class Edge:
             await self._app(scope, body.receive, send_dressed)
         except ClientDisconnect:
             status = status or 499
+        except asyncio.CancelledError:  # the process ends, and waited for this one as long as it may
+            if status:
+                raise
+            ended = Problem(Code.NOT_READY, "it ends; send the request again", headers=retry_later())
+            await answer(ended, request_id)(scope, receive, send_dressed)
         except Exception as error:
             if status:  # the answer has begun: all that is left is to cut it off
                 _log.exception("request failed", request_id=request_id)

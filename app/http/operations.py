@@ -16,7 +16,7 @@ from app.database.keys import Scope
 from app.http.gate import needs
 from app.http.once import OnceEach
 from app.http.pages import Answer, Using
-from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses
+from app.http.problems import IDEMPOTENT, WITH_A_BODY, Code, Problem, responses, retry_later
 from app.http.services import Probe
 
 router = APIRouter(tags=["operations"])
@@ -74,7 +74,7 @@ def ready(probes: Mapping[str, Probe], remarks: Mapping[str, Probe]) -> Ready:
     if wrong:
         told = {name: said or "ready" for name, said in parts.items()}
         detail = "; ".join(f"{name}: {said}" for name, said in wrong.items())
-        raise Problem(Code.NOT_READY, detail, headers={"Retry-After": "5"}, more={"parts": told})
+        raise Problem(Code.NOT_READY, detail, headers=retry_later(), more={"parts": told})
     said = {name: remark for name, look in remarks.items() if (remark := look()) is not None}
     return Ready(parts={**dict.fromkeys(parts, "ready"), **said})
 

@@ -249,15 +249,16 @@ def _of_storage(error: StorageError) -> Problem:
         StorageReadOnly: Code.DATABASE_READ_ONLY,
         StorageFull: Code.DATABASE_FULL,
     }.get(type(error), Code.DATABASE_UNAVAILABLE)
-    return Problem(code, KINDS[code][1] + "; nothing acknowledged was lost", headers=_retry())
+    return Problem(code, KINDS[code][1] + "; nothing acknowledged was lost", headers=retry_later())
 
 
 def _of_log(_error: LogUnavailable) -> Problem:
     detail = "nothing of this request is told as taken; send it again: ids make an event count once"
-    return Problem(Code.LOG_UNAVAILABLE, detail, headers=_retry())
+    return Problem(Code.LOG_UNAVAILABLE, detail, headers=retry_later())
 
 
-def _retry() -> dict[str, str]:
+def retry_later() -> dict[str, str]:
+    """Headers of an answer after which the same request may do better."""
     return {"Retry-After": str(_RETRY_AFTER_S)}
 
 
@@ -266,7 +267,7 @@ _TOLD: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (RequestValidationError, lambda error: _of_validation(error.errors())),
     (UnknownAlert, lambda error: Problem(Code.ALERT_NOT_FOUND, str(error))),
     (AlertClosed, lambda error: Problem(Code.ALERT_NOT_OPEN, str(error))),
-    (AlertMoved, lambda _: Problem(Code.DATABASE_LOCKED, "the alert moved meanwhile", headers=_retry())),
+    (AlertMoved, lambda _: Problem(Code.DATABASE_LOCKED, "the alert moved meanwhile", headers=retry_later())),
     (StorageError, _of_storage),
     (LogUnavailable, _of_log),
     (ConfigurationError, lambda error: Problem(Code.CONFIGURATION_REFUSED, str(error))),

@@ -161,16 +161,11 @@ def serving(command: Command, role: str = "all") -> Iterator[Running]:
     service = Running(command, role)
     try:
         yield service
-        surprises = [line for line in service.lines if "Traceback" in str(line) and not _cut_short(line)]
+        surprises = [line for line in service.lines if "Traceback" in str(line)]
         assert not surprises, surprises
     finally:
         if service.process.poll() is None:
             service.kill()
-
-
-def _cut_short(line: dict[str, Any]) -> bool:
-    """Whether it tells of a request that was still coming when the service had to end."""
-    return "timeout graceful shutdown exceeded" in str(line)
 
 
 def write_lines(path: Path, lines: Sequence[bytes]) -> Path:

