@@ -42,12 +42,12 @@ def test_without_a_broker_it_waits_says_so_and_closes_quickly(tmp_path: Path) ->
             began = time.monotonic()
             assert reader.source.poll(10, 0.3) == []
             reader.source.idle()
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < 5.0
         assert not reader.source.connected
         assert "127.0.0.1:1 has not answered" in str(reader.source.trouble)
         began = time.monotonic()
         reader.source.close()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0
 
 
 def test_a_broker_that_comes_late_and_goes_meanwhile_costs_nothing_but_time(breakable: Broker) -> None:
@@ -101,7 +101,7 @@ def test_it_closes_quickly_though_the_broker_is_gone(breakable: Broker) -> None:
         broker.kill()
         began = time.monotonic()
         reader.source.close()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0
 
 
 def flip(path: Path, where: bytes) -> None:

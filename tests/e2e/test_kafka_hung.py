@@ -41,8 +41,8 @@ def test_a_broker_that_hangs_holds_up_some_senders_for_a_while_and_nobody_else(
                     took for status, took in senders.map(lambda _: _post(service), range(10)) if status == 503
                 ]
                 assert len(later) == 10
-                assert sum(took < 2 for took in later) >= 9, "all but the one who tries it again"
-            assert slowest[0] < 4, "the rest of the service goes on"
+                assert sum(took < 4 for took in later) >= 9, "all but the one who tries it again"
+            assert slowest[0] < 5, "the rest of the service goes on"
         finally:
             signal_group(own_broker.process, signal.SIGCONT)
         until(lambda: _post(service)[0] == 202, "intake works again by itself", 20)

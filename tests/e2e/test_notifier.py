@@ -195,7 +195,7 @@ def test_a_receiver_that_hangs_does_not_delay_another(desk: Desk) -> None:
             hanging.wait_for(1)
             started = time.monotonic()
             quick.wait_for(20)
-            assert time.monotonic() - started < 4.0  # the first attempt there is still under way
+            assert time.monotonic() - started < 8.0  # the first attempt there is still under way
             assert len(hanging.requests) == 1
             hanging.close()
 
