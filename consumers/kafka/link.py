@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from consumers.kafka.batches import install
 from consumers.kafka.client import KafkaClient
 from consumers.kafka.connection import Connection
+from consumers.kafka.refusals import overhear, refusal
 
 _WATCH_S = 2.0  # between two looks at the cluster: is it there, are the topics still the same
 _EAGER_S = 0.1  # the same until it first answers
@@ -35,6 +36,7 @@ class Link:
         self._topics = topics
         self._clock = clock
         self._fast = fast
+        overhear()
         self._said = said
         self._closed = threading.Event()
         self._opened_at = clock()
@@ -58,10 +60,13 @@ class Link:
         """What is wrong, in a line; None if nothing is."""
         if self.alive:
             return self.problem or self._nothing_to_read()
-        refusal = self.connection.refusal() if self.connection else None
+        refused = self.connection.refusal() if self.connection else None
         since = self._opened_at if self._answered_at is None else self._answered_at
         silent = f"{self._client.origin} has not answered for {self._clock() - since:.0f} s"
-        return refusal or self.problem or silent
+        why = refused or refusal(self._client.security_protocol)
+        if why:
+            return f"{silent}: {why.replace(chr(10), '; ')}"
+        return self.problem or silent
 
     @property
     def backs_off(self) -> bool:

@@ -14,6 +14,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaConfigurationError, KafkaError, KafkaTimeoutError, for_code
 
 from consumers.errors import ConfigurationError
+from consumers.kafka.refusals import overhear, refusal
 from consumers.topics import LogUnavailable, Topics
 
 Answer = TypeVar("Answer")
@@ -126,7 +127,8 @@ class TopicKeeper:
 def keeping_topics(connection: Mapping[str, Any]) -> Iterator[TopicKeeper]:
     """For the length of a block; ``connection`` is what kafka-python's clients take. Raises LogUnavailable."""
     arguments = {**connection, "bootstrap_timeout_ms": _PATIENCE_MS, "request_timeout_ms": _PATIENCE_MS}
-    with _named_errors():
+    overhear()
+    with _named_errors(connection["security_protocol"]):
         client = _within(_DEADLINE_S, lambda: KafkaAdminClient(**arguments))
     try:
         yield TopicKeeper(client)
@@ -169,7 +171,8 @@ def _named(partition: str) -> TopicPartition:
 
 
 @contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
+def _named_errors(security_protocol: str | None = None) -> Iterator[None]:
+    """``security_protocol`` is given where a connection is made for the first time."""
     try:
         yield
     except (KafkaConfigurationError, ValueError, TypeError) as error:
@@ -177,6 +180,8 @@ def _named_errors() -> Iterator[None]:
             f"Kafka's client refuses the settings: {error}\ncheck BELLWETHER_KAFKA_*"
         ) from error
     except (KafkaError, OSError) as error:
+        if security_protocol and (why := refusal(security_protocol)):
+            raise LogUnavailable(f"Kafka would not have us: {why}") from error
         said = " ".join(str(error).split())[:300]
         raise LogUnavailable(
             f"Kafka does not answer as it should: {said}\ncheck that the broker runs and is reached"

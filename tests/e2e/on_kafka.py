@@ -41,6 +41,12 @@ def bootstrap(command: Command) -> str:
     return command.variables["BELLWETHER_KAFKA_BOOTSTRAP_SERVERS"]
 
 
+def readiness(service: Running) -> tuple[int, dict[str, Any]]:
+    """What /readyz says: its status, and of every part."""
+    status, said, _ = service.request("GET", "/readyz")
+    return status, said["parts"]
+
+
 def make_topics(command: Command, partitions: int = 2, dead_letters: Mapping[str, str] | None = None) -> None:
     """The seven topics; ``dead_letters`` configures the one that takes them."""
     topics = {topic(command, name): {"num_partitions": partitions} for name in EVENTS}

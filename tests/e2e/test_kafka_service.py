@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from tests.e2e.on_kafka import counted, make_topics, metric, on_kafka, put, records, topic
+from tests.e2e.on_kafka import counted, make_topics, metric, on_kafka, put, readiness, records, topic
 from tests.e2e.running import Running, rows, serving, until
 from tests.e2e.stories import NOON, event, iso
 from tests.servers.kafka import Broker, admin, create_topic, delete_topic
@@ -21,12 +21,6 @@ BAD = b'{"id": "bad"}'
 def login(number: int, account: str = "acme") -> dict[str, Any]:
     """One of many logins of a day."""
     return event(f"e{number}", "user.login", account, NOON - timedelta(minutes=number), f"u{number % 5}")
-
-
-def readiness(service: Running) -> tuple[int, dict[str, Any]]:
-    """What /readyz says: its status, and of every part."""
-    status, said, _ = service.request("GET", "/readyz")
-    return status, said["parts"]
 
 
 def ready(service: Running) -> bool:
