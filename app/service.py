@@ -403,7 +403,7 @@ def serve(settings: Settings, role: str) -> None:
         over = service.stop()
         if probes is not None:
             probes.close()
-    if not over or (web is not None and web.cut_short):
+    if not over or service.app.state.cut_short:
         _cut_off(role)
     log.info("stopped", role=role)
 

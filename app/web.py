@@ -13,7 +13,7 @@ import uvicorn
 
 from consumers.errors import ConfigurationError
 
-_DRAIN_S = 8  # for requests under way, of the ten seconds of an orderly end, while the loops end too
+_DRAIN_S = 6  # for requests under way, of the ten seconds of an orderly end, while the loops end too
 
 
 class WebServer:
@@ -53,11 +53,6 @@ class WebServer:
         """Ask it to end, also before it has begun; safe in a signal handler."""
         self._server.should_exit = True
 
-    @property
-    def cut_short(self) -> bool:
-        """Whether a request was still without its answer when it ended."""
-        return self._server.unanswered > 0
-
     def start(self) -> None:
         """Serve on a thread; returns when it answers."""
         self._thread = threading.Thread(target=self.run, name="web", daemon=True)
@@ -78,12 +73,6 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
         super().__init__(config)
         self._ending = ending
-        self.unanswered = 0
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn's; what has no answer by now is cancelled."""
-        await super().shutdown(sockets)
-        self.unanswered = len(self.server_state.tasks)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._ending()

@@ -79,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
         ),
     )
     app.state.services = services
+    app.state.cut_short = False  # whether a request was still worked on when the server ended
     return app
 
 

@@ -89,6 +89,7 @@ class Edge:
         except ClientDisconnect:
             status = status or 499
         except asyncio.CancelledError:  # the process ends, and waited for this one as long as it may
+            scope["app"].state.cut_short |= not body.awaited
             if status:
                 raise
             ended = Problem(Code.NOT_READY, "it ends; send the request again", headers=retry_later())
@@ -133,6 +134,11 @@ class _Body:
         self._size = 0
         self._open = True
         self._deadline: float | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a piece that has not come."""
+        return self._open and self._deadline is not None
 
     async def receive(self) -> Message:
         """The next piece. Raises Problem."""
