@@ -6,21 +6,31 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from tests.conftest import leave_out
 from tests.e2e.command import Command
-from tests.e2e.on_kafka import on_kafka, readiness
+from tests.e2e.on_kafka import EVENTS, on_kafka, put, readiness, records, topic
 from tests.e2e.running import rows, serving, until
 from tests.e2e.stories import NOON, champion_arrives, iso
 from tests.servers import jars
-from tests.servers.kafka import Broker, admin
+from tests.servers.kafka import Broker, admin, create_topics
 from tests.servers.process import free_port
 
-USER, PASSWORD = "bellwether", "a quiet sheep, with a bell"
+USER, LESSER, PASSWORD = "bellwether", "lesser", "a quiet sheep, with a bell"
 MODULES = "org.apache.kafka.common.security"
 
 
@@ -47,12 +57,17 @@ class Secured(Broker):
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(self.papers / "authority.pem"),
             "listener.name.ssl.ssl.client.auth": "required",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{USER};User:CN=client",
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
             **{
                 f"listener.name.{door}.{mechanism}.sasl.jaas.config": f"{MODULES}.{module};"
                 for door in ("sasl_ssl", "sasl_plaintext")
                 for mechanism, module in (
-                    ("plain", f'plain.PlainLoginModule required user_{USER}="{PASSWORD}"'),
+                    (
+                        "plain",
+                        f'plain.PlainLoginModule required user_{USER}="{PASSWORD}" user_{LESSER}="{PASSWORD}"',
+                    ),
                     ("scram-sha-256", "scram.ScramLoginModule required"),
                     ("scram-sha-512", "scram.ScramLoginModule required"),
                 )
@@ -124,9 +139,9 @@ def certificate(broker: Secured) -> dict[str, str]:
     }
 
 
-def password(mechanism: str, word: str = PASSWORD) -> dict[str, str]:
+def password(mechanism: str, word: str = PASSWORD, user: str = USER) -> dict[str, str]:
     """What a client says where a name is asked for."""
-    return {"kafka_sasl_mechanism": mechanism, "kafka_sasl_username": USER, "kafka_sasl_password": word}
+    return {"kafka_sasl_mechanism": mechanism, "kafka_sasl_username": user, "kafka_sasl_password": word}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +160,40 @@ def test_topics_are_made_and_an_event_goes_in_and_is_counted(
         until(lambda: service.judged("acme"), "it went to Kafka, and came from there")
         assert service.end() == 0
     assert rows(command, "SELECT count(*) FROM journal") == [(0,)]
+
+
+def test_the_rights_that_the_page_names_are_enough(secured: Secured, tmp_path: Path) -> None:
+    command = through(tmp_path, secured, "SASL_SSL", **password("PLAIN", user=LESSER))
+    names = {name: topic(command, name) for name in (*EVENTS, "dead-letters")}
+    create_topics(secured.bootstrap, {name: {"num_partitions": 1} for name in names.values()})
+    group = command.variables["BELLWETHER_KAFKA_GROUP_ID"]
+    named = {"BELLWETHER_TOPIC_PREFIX": command.variables["BELLWETHER_TOPIC_PREFIX"]}
+    rights = [
+        (ResourcePattern(ResourceType.GROUP, group, ACLResourcePatternType.PREFIXED), ACLOperation.READ),
+        *((ResourcePattern(ResourceType.TOPIC, name), ACLOperation.WRITE) for name in names.values()),
+        *(
+            (ResourcePattern(ResourceType.TOPIC, names[name]), operation)
+            for name in EVENTS
+            for operation in (ACLOperation.READ, ACLOperation.DESCRIBE)
+        ),
+    ]
+    with admin(secured.bootstrap) as client:
+        made = client.create_acls(
+            [
+                ACL(f"User:{LESSER}", "*", operation, ACLPermissionType.ALLOW, pattern)
+                for pattern, operation in rights
+            ]
+        )
+        assert len(made["succeeded"]) == len(rights)
+    with serving(command) as service:
+        service.send(champion_arrives("acme", NOON))
+        until(lambda: service.judged("acme"), "it went to Kafka, and came from there")
+        inside = replace(
+            command, variables={"BELLWETHER_KAFKA_BOOTSTRAP_SERVERS": secured.bootstrap, **named}
+        )
+        put(inside, "logins", b"no event")
+        until(lambda: records(inside, "dead-letters"), "what is none is put aside")
+        assert service.end() == 0
 
 
 def test_who_may_not_come_in_is_told_what_is_wrong(secured: Secured, tmp_path: Path) -> None:
