@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 
 _RECENT_S = 15.0  # the library tries again every two seconds
 _HUNG_UP = "socket disconnected"
+_GAVE_UP = re.compile("TimedOut|Timeout")
 
 
 class _Overhearing(logging.Handler):
@@ -15,9 +17,9 @@ class _Overhearing(logging.Handler):
     last: tuple[float, str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """The library's line is `<connection>: Connection lost: <error>`."""
+        """The library's line is `<connection>: Connection lost: <error>`. A last try that it gave up says nothing."""
         _, lost, why = record.getMessage().rpartition(": Connection lost: ")
-        if lost:
+        if lost and not _GAVE_UP.search(why):
             self.last = (time.monotonic(), why.removeprefix("KafkaConnectionError: "))
 
 
@@ -40,8 +42,10 @@ def refusal(security_protocol: str) -> str | None:
     said = _heard.last[1]
     if "SSL" in said:
         return f"{said[:200]}\ncheck BELLWETHER_KAFKA_SECURITY_PROTOCOL and BELLWETHER_KAFKA_SSL_*"
+    if "Sasl" in said:
+        return f"wrong name, password or mechanism: {said[:200]}\ncheck BELLWETHER_KAFKA_SASL_*"
     if said != _HUNG_UP:
         return None
-    if security_protocol.startswith("SASL"):
+    if security_protocol.startswith("SASL"):  # more often than not the library is too late to read the answer
         return "the broker hangs up, as on a wrong name, password or mechanism\ncheck BELLWETHER_KAFKA_SASL_*"
     return f"the broker hangs up: does it speak {security_protocol} there?\ncheck BELLWETHER_KAFKA_SECURITY_PROTOCOL"
