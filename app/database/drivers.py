@@ -41,7 +41,8 @@ class Driver:
             return f"{number} BETWEEN ? AND ?", (nos[0], nos[-1])
         if self.sqlite:
             return f"{number} IN (SELECT value FROM json_each(?))", (json.dumps(list(nos)),)
-        return f"{number} = ANY(?::bigint[])", (list(nos),)
+        # As text: the driver takes three times as long to write an array of numbers, one by one, in Python.
+        return f"{number} = ANY(?::bigint[])", (f"{{{','.join(map(str, nos))}}}",)
 
 
 def driver_rows(result: CursorResult[Any]) -> Sequence[tuple[Any, ...]]:
