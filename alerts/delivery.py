@@ -230,6 +230,11 @@ class Outbox(Protocol[Unit_contra]):
         Returns the ids that were written; of the others the lease went elsewhere, and nothing of them is.
         """
 
+    def settle_and_claim(
+        self, settlements: Sequence[Settlement], now: int, holder: str, lease_us: int, limit: int
+    ) -> tuple[Collection[int], Sequence[Delivery]]:
+        """:meth:`settle` one attempt or more, then :meth:`claim` of the same destination, in one unit of work."""
+
     def replay(self, now: int, ids: Collection[int]) -> int:
         """Queue again those of ``ids`` that were sent or parked, under the same webhook ids. Returns how many."""
 

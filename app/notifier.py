@@ -215,12 +215,10 @@ class Notifier:
         more = True
         while True:
             try:
+                # What is settled makes way for the next of its alert.
                 if lane.answers:
-                    self._settle(lane)
-                    # What is settled makes way for the next of its alert; and a look, unlike a claim, waits for nobody.
-                    more = more or lane.name in self._due(lane.clock())
-                room = (AT_ONCE if lane.name in self._well else 1) - lane.out
-                if more and room > 0 and not self._is_over(lane):
+                    more = self._settle(lane)
+                elif more and (room := self._room(lane)) > 0:
                     more = self._claim(lane, room)
             except StorageError as error:
                 self._complain(error, lane.name)
@@ -236,9 +234,16 @@ class Notifier:
     def _claim(self, lane: _Lane, room: int) -> bool:
         """Send what is claimed; whether there may be more."""
         claimed = self._outbox.claim(lane.clock(), self._holder, self._lease_us, room, (lane.name,))
+        return self._send(lane, claimed, room)
+
+    def _send(self, lane: _Lane, claimed: Sequence[Delivery], room: int) -> bool:
         for delivery in claimed:
             lane.send(delivery, self._attempt)
         return len(claimed) == room
+
+    def _room(self, lane: _Lane) -> int:
+        """How many messages a lane may claim."""
+        return 0 if self._is_over(lane) else (AT_ONCE if lane.name in self._well else 1) - lane.out
 
     def _hear(self, lane: _Lane) -> bool:
         """Take in what came of some attempts; whether more is due."""
@@ -281,15 +286,25 @@ class Notifier:
 
     # --- messages
 
-    def _settle(self, lane: _Lane) -> None:
-        """Write down what came of some attempts. Raises StorageError: then it is still to be done."""
+    def _settle(self, lane: _Lane) -> bool:
+        """Write down what came of some attempts and send what is next, in one transaction: each waits for its turn to
+        write. Whether there may be more. Raises StorageError: then it is still to be done.
+        """
         if all(each.verdict.decision is Decision.SENT for each in lane.answers):
             self._well.add(lane.name)
         else:
             self._well.discard(lane.name)
-        written = self._outbox.settle(lane.answers)
+        claimed: Sequence[Delivery] = ()
+        if (room := self._room(lane)) > 0:
+            written, claimed = self._outbox.settle_and_claim(
+                lane.answers, lane.clock(), self._holder, self._lease_us, room
+            )
+        else:
+            written = self._outbox.settle(lane.answers)
         answers, lane.answers = lane.answers, []
+        more = self._send(lane, claimed, room)
         _tell(answers, written)
+        return more
 
     def _forget_late(self, lane: _Lane) -> None:
         """Give up answers that others may have by now: their leases are over."""

@@ -52,42 +52,66 @@ class SqlOutbox:
         self, now: int, holder: str, lease_us: int, limit: int, only: Collection[str] | None = None
     ) -> Sequence[Delivery]:
         """Lease up to ``limit`` due deliveries, in the order in which they were due; see the Protocol."""
-        taken: list[Delivery] = []
         with self._database.write() as connection:
-            for name, kind in _open(connection, now, only):
-                if len(taken) >= limit:
-                    break
-                pace_us = self._paces_us.get(kind, 0)
-                claim = {
-                    "name": name,
-                    "now": now,
-                    "room": 1 if pace_us else limit - len(taken),
-                    "holder": holder,
-                    "until": now + lease_us,
-                }
-                rows = connection.execute(statements.CLAIM, claim).all()
-                if rows and pace_us:
-                    connection.execute(statements.HOLD, {"of": name, "until": now + pace_us})
-                taken += sorted((_delivery(row) for row in rows), key=lambda each: (each.next_at, each.id))
-        return taken
+            return self._claim(connection, now, holder, lease_us, limit=limit, only=only)
 
     def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
         """Write down attempts at one destination and what follows from them; see the Protocol."""
         if not settlements:
             return set()
+        with self._database.write() as connection:
+            return self._settle(connection, settlements)
+
+    def settle_and_claim(
+        self, settlements: Sequence[Settlement], now: int, holder: str, lease_us: int, limit: int
+    ) -> tuple[Collection[int], Sequence[Delivery]]:
+        """Both in one transaction; see the Protocol."""
         name = settlements[0].delivery.destination
         with self._database.write() as connection:
-            kind = connection.scalar(statements.KIND, {"name": name})
-            ids = [each.delivery.id for each in settlements]
-            # Nobody else changes these until the end: a claim of them would need the destination's row.
-            rows = connection.execute(statements.SENDING, {"ids": ids})
-            attempted = {(row.id, row.lease_holder, row.lease_until): row.attempted for row in rows}
-            mine = [each for each in settlements if _lease(each.delivery) in attempted]
-            if mine:
-                connection.execute(statements.SETTLE, [_settled(each) for each in mine])
-                attempts = [_attempt(each, attempted[_lease(each.delivery)] + 1) for each in mine]
-                connection.execute(statements.ATTEMPT, attempts)
-                self._hold(connection, name, self._paces_us.get(kind or "", 0), mine)
+            written = self._settle(connection, settlements)
+            return written, self._claim(connection, now, holder, lease_us, limit=limit, only=(name,))
+
+    def _claim(
+        self,
+        connection: Connection,
+        now: int,
+        holder: str,
+        lease_us: int,
+        *,
+        limit: int,
+        only: Collection[str] | None,
+    ) -> Sequence[Delivery]:
+        taken: list[Delivery] = []
+        for name, kind in _open(connection, now, only):
+            if len(taken) >= limit:
+                break
+            pace_us = self._paces_us.get(kind, 0)
+            claim = {
+                "name": name,
+                "now": now,
+                "room": 1 if pace_us else limit - len(taken),
+                "holder": holder,
+                "until": now + lease_us,
+            }
+            rows = connection.execute(statements.CLAIM, claim).all()
+            if rows and pace_us:
+                connection.execute(statements.HOLD, {"of": name, "until": now + pace_us})
+            taken += sorted((_delivery(row) for row in rows), key=lambda each: (each.next_at, each.id))
+        return taken
+
+    def _settle(self, connection: Connection, settlements: Sequence[Settlement]) -> Collection[int]:
+        name = settlements[0].delivery.destination
+        kind = connection.scalar(statements.KIND, {"name": name})
+        ids = [each.delivery.id for each in settlements]
+        # Nobody else changes these until the end: a claim of them would need the destination's row.
+        rows = connection.execute(statements.SENDING, {"ids": ids})
+        attempted = {(row.id, row.lease_holder, row.lease_until): row.attempted for row in rows}
+        mine = [each for each in settlements if _lease(each.delivery) in attempted]
+        if mine:
+            connection.execute(statements.SETTLE, [_settled(each) for each in mine])
+            attempts = [_attempt(each, attempted[_lease(each.delivery)] + 1) for each in mine]
+            connection.execute(statements.ATTEMPT, attempts)
+            self._hold(connection, name, self._paces_us.get(kind or "", 0), mine)
         return {each.delivery.id for each in mine}
 
     def _hold(

@@ -71,6 +71,13 @@ class MemoryOutbox:
     def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
         return {each.delivery.id for each in settlements if self._settle(each)}
 
+    def settle_and_claim(
+        self, settlements: Sequence[Settlement], now: int, holder: str, lease_us: int, limit: int
+    ) -> tuple[Collection[int], Sequence[Delivery]]:
+        written = self.settle(settlements)
+        name = settlements[0].delivery.destination
+        return written, self.claim(now, holder, lease_us, limit, (name,))
+
     def _settle(self, each: Settlement) -> bool:
         delivery, verdict, outcome, at = each.delivery, each.verdict, each.outcome, each.at
         row = self._rows[delivery.id]

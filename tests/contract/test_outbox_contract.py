@@ -205,6 +205,33 @@ def test_attempts_are_written_down_together_but_for_those_whose_lease_went_elsew
     assert bench.outbox.settle([]) == set()
 
 
+def test_what_is_next_is_claimed_with_the_attempts_that_are_written_down(bench: Bench) -> None:
+    bench.put("al_1", 1, 2)
+    bench.put("al_2", 1, to=("chat",))
+    bench.put("al_3", 1, 2, to=("chat",))
+    (first,) = bench.claim(only=("crm",))
+    (told,) = bench.claim(only=("chat",))
+    sent = Verdict(Decision.SENT, "HTTP 200")
+
+    written, claimed = bench.outbox.settle_and_claim(
+        [Settlement(first, sent, OK, T0)], T0, "one", LEASE, limit=8
+    )
+
+    assert set(written) == {first.id}
+    assert [(each.alert_id, each.seq, each.lease_until) for each in claimed] == [("al_1", 2, T0 + LEASE)]
+    assert bench.row(claimed[0].id).status is DeliveryStatus.SENDING
+    stale = replace(first, lease_until=T0)
+    assert bench.outbox.settle_and_claim([Settlement(stale, sent, OK, T0)], T0, "one", LEASE, limit=8) == (
+        set(),
+        [],
+    )
+    # One that keeps a pace is left alone from the answer on.
+    assert bench.outbox.settle_and_claim([Settlement(told, sent, OK, T0)], T0, "one", LEASE, limit=8) == (
+        {told.id},
+        [],
+    )
+
+
 def test_of_several_answers_that_ask_to_wait_the_longest_is_kept_and_410_disables(bench: Bench) -> None:
     for number in range(4):
         bench.put(f"al_{number}", 1)

@@ -54,7 +54,13 @@ class WatchedOutbox:
         self._settled = 0
 
     def settle(self, settlements: Sequence[Settlement]) -> Collection[int]:
-        written = self._outbox.settle(settlements)
+        return self._told(self._outbox.settle(settlements))
+
+    def settle_and_claim(self, *arguments: Any) -> tuple[Collection[int], Sequence[Delivery]]:
+        written, claimed = self._outbox.settle_and_claim(*arguments)
+        return self._told(written), claimed
+
+    def _told(self, written: Collection[int]) -> Collection[int]:
         with self._news:
             self._settled += len(written)
             self._news.notify_all()
@@ -168,7 +174,13 @@ class LateNews:
         return self._outbox.due(now) if self._looked < 3 else []
 
     def claim(self, *arguments: Any) -> Sequence[Delivery]:
-        claimed = self._outbox.claim(*arguments)
+        return self._looked_for(self._outbox.claim(*arguments))
+
+    def settle_and_claim(self, *arguments: Any) -> tuple[Collection[int], Sequence[Delivery]]:
+        written, claimed = self._outbox.settle_and_claim(*arguments)
+        return written, self._looked_for(claimed)
+
+    def _looked_for(self, claimed: Sequence[Delivery]) -> Sequence[Delivery]:
         if not claimed and not self._happened:
             self._happened = True
             self._happen()

@@ -62,7 +62,7 @@ POINTS = (
     Point("claimed", "notifier", (f"{OUTBOX}.claim",), fruitful=True),
     Point("before-post", "notifier", ("app.outbound:HttpSender.post",), after=False),
     Point("posted", "notifier", ("app.outbound:HttpSender.post",)),
-    Point("settled", "notifier", (f"{OUTBOX}.settle",)),
+    Point("settled", "notifier", (f"{OUTBOX}.settle", f"{OUTBOX}.settle_and_claim")),
     Point("produced", "api", ("consumers.kafka.log:EventLog.append",)),
 )
 BY_NAME = {point.name: point for point in POINTS}
