@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -64,9 +65,15 @@ def exposed(text: str) -> dict[str, set[str]]:
     return found
 
 
+@functools.cache
+def commands() -> Any:
+    """All commands: putting them together takes a while, and the pages name dozens."""
+    return typer.main.get_command(app)
+
+
 def walk(command: list[str]) -> Any:
     """The command that ``command`` names, its options checked on the way."""
-    found: Any = typer.main.get_command(app)
+    found = commands()
     words = [each for each in command if not each.startswith("-")]
     for word in words:
         if not getattr(found, "commands", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -93,11 +94,17 @@ def test_the_readme_leads_to_every_guide() -> None:
     assert [page.name for page in DOCS.glob("*.md") if f"(docs/{page.name})" not in readme] == []
 
 
+@functools.cache
+def commands() -> Any:
+    """All commands: putting them together takes a while, and the guides name hundreds."""
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=named)
 def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None:
     for line in code(page):
         for words, rest in _COMMAND.findall(line):
-            command: Any = typer.main.get_command(app)
+            command = commands()
             for word in words.split():
                 if not getattr(command, "commands", None):
                     break  # the rest are arguments
