@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import codecs
 import csv
+import functools
 import io
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import httpx
 from sqlalchemy import event, insert
+from starlette.routing import BaseRoute
 
 from alerts.alert import Alert, AlertStatus, Move, Reason, Severity, alert_id, alert_key
 from alerts.delivery import Telling
@@ -61,9 +64,13 @@ class Dial:
 class Api:
     """A client of one application; ``key`` is sent with every request that brings no header of its own."""
 
+    _routes: ClassVar[list[BaseRoute]] = []
+
     def __init__(self, services: Services, key: str | None = None) -> None:
         self.services = services
         self.app = create_app(services)
+        # FastAPI works a route out at its first request: as long as many a test, and the same for every application.
+        self.app.router.routes = Api._routes = Api._routes or self.app.router.routes
         self.key = key
 
     def request(self, method: str, path: str, *, host: str = "localhost", **given: Any) -> httpx.Response:
@@ -98,14 +105,24 @@ class Api:
             cursor = {"cursor": answer.json()["next_cursor"]}
 
 
+@functools.cache
+def _no_rows() -> bytes:
+    """The file of a database in which all tables are and nothing is in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/empty.db")
+        metadata.create_all(database.engine)
+        database.close()
+        return Path(folder, "empty.db").read_bytes()
+
+
 class House:
     """What is behind the application, as the composition root makes it, and how tests put things into it."""
 
     def __init__(self, folder: Path) -> None:
+        (folder / "bellwether.db").write_bytes(_no_rows())
         self.database = Database(f"sqlite:///{folder}/bellwether.db", busy_timeout_s=0.2)
         # No test here cuts the power; waiting for the disk would be most of their time.
         event.listen(self.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-        metadata.create_all(self.database.engine)
         (folder / "rules.yaml").write_text(CONFIGURATION)
         self.dial = Dial()
         self.doorbell = Doorbell()
