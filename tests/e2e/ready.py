@@ -116,6 +116,7 @@ def _source() -> _Source:
 
 def main() -> None:
     """Load everything; then fork for whoever asks until nobody can ask any more."""
+    atexit.register(_leave)  # the first that is registered comes last
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests and for the commands
     line = socket.socket(fileno=int(sys.argv[1]))
     for package in map(importlib.import_module, PACKAGES):
@@ -157,8 +158,27 @@ def _become(given: list[int], arguments: list[str], environment: dict[str, str],
     time.tzset()
     sys.argv[1:] = arguments
     sys.path.insert(0, folder)
-    runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _ended.append(ended.code)
+        raise
     sys.exit()
+
+
+_ended: list[int] = []  # the code with which a command ends
+
+
+def _leave() -> None:
+    """At the very end: be gone, since taking apart what was loaded would copy every page of it."""
+    if _ended:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return  # Python says what there is to say of that
+        os._exit(_ended[0])
 
 
 if __name__ == "__main__":
