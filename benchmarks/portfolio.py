@@ -7,11 +7,13 @@ month of sessions, contacts, tickets, surveys, an escalation here and there.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alerts.columns import CELL_DTYPE, FEATURE_DTYPE, PROFILE_DTYPE
 from app.database import migrate
+from app.database.drivers import spoken
 from app.database.engine import Database
 from consumers.active_days import RING_BYTES
 from consumers.facts import PROFILE_FIELDS, RATINGS, TOLD
@@ -41,28 +43,36 @@ _WINDOW = "profile, days, users, login_maps, active_days, moments, features, ses
 
 
 def build(path: Path, *, accounts: int, day: int, seed: int = 20261122) -> Database:
-    """``accounts`` accounts of USERS users each, most healthy, one in ten with something to tell as of ``day``."""
+    """:func:`fill` of a new SQLite file."""
     path.unlink(missing_ok=True)
-    database = Database(f"sqlite:///{path}")
+    return fill(f"sqlite:///{path}", accounts=accounts, day=day, seed=seed)
+
+
+def fill(url: str, *, accounts: int, day: int, seed: int = 20261122) -> Database:
+    """``accounts`` accounts of USERS users each, most healthy, one in ten with something to tell as of ``day``."""
+    database = Database(url)
     migrate.upgrade(database)
     rng = np.random.default_rng(seed)
     ids = encode_ids([f"user-{number}" for number in range(USERS)])
     with database.write() as connection:
-        for name in FAMILIES:
-            connection.exec_driver_sql("INSERT INTO family VALUES (?, ?)", (name, day - 400))
+
+        def put(statement: str, rows: list[tuple[Any, ...]]) -> None:
+            connection.exec_driver_sql(statement if database.sqlite else spoken(statement), rows)
+
+        put("INSERT INTO family VALUES (?, ?)", [(name, day - 400) for name in FAMILIES])
         for first in range(1, accounts + 1, 10_000):
             nos = range(first, min(first + 10_000, accounts + 1))
             rows = list(_rows(rng, len(nos), day))
-            connection.exec_driver_sql(
+            put(
                 "INSERT INTO account (no, account_id, name, judged_at, evaluated_at, risk_level)"
                 " VALUES (?, ?, ?, 1, 1, 'low')",
                 [(no, f"account-{no:06d}", f"Account {no}") for no in nos],
             )
-            connection.exec_driver_sql(
+            put(
                 f"INSERT INTO account_window (account_no, {_WINDOW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(no, *row) for no, row in zip(nos, rows, strict=True)],
             )
-            connection.exec_driver_sql(
+            put(
                 "INSERT INTO account_detail (account_no, user_ids, features, facts) VALUES (?, ?, ?, ?)",
                 [(no, ids, b"", b"") for no in nos],
             )

@@ -1,7 +1,8 @@
 """A day's close over a portfolio at rest: read, measure, judge by every shipped rule, find what moves.
 
-``python -m benchmarks.sweep ACCOUNTS FOLDER`` prints one JSON object. The first close opens the alerts that are there,
-the second has evaluated everything before; what is measured is the median of the next five.
+``python -m benchmarks.sweep ACCOUNTS URL`` fills an empty database and prints one JSON object. The first close opens
+the alerts that are there, the second has evaluated everything before; what is measured is the median of the next five.
+Processor time is our own, without that of a server.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ import resource
 import statistics
 import sys
 import time
-from pathlib import Path
 
 from app.bootstrap import House
 from app.clock import Clock
 from app.settings import Settings
-from benchmarks.portfolio import build
+from benchmarks.portfolio import fill
 
 DAY = 20_600
 NOW = ((DAY + 1) * 86_400 + 3_600) * 1_000_000
@@ -24,10 +24,9 @@ NOW = ((DAY + 1) * 86_400 + 3_600) * 1_000_000
 
 def main() -> None:
     """Build, settle, measure."""
-    accounts, folder = int(sys.argv[1]), Path(sys.argv[2])
-    path = folder / f"sweep-{accounts}.db"
-    database = build(path, accounts=accounts, day=DAY)
-    settings = Settings(database_url=f"sqlite:///{path}", delivery="off")
+    accounts, url = int(sys.argv[1]), sys.argv[2]
+    database = fill(url, accounts=accounts, day=DAY)
+    settings = Settings(database_url=url, delivery="off")
     house = House.build(settings, Clock(NOW), database)
     opened = house.evaluator.close_day(DAY, NOW)
     house.evaluator.close_day(DAY, NOW)
