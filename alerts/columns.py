@@ -59,9 +59,11 @@ class Groups:
 
     def per_account(self, counts: NDArray[Any]) -> IntArray:
         """Sums of one number per record, for each account."""
+        # Flags and counts up to 255 need no eight bytes each to be added up: no account has eight million users.
+        width = np.int32 if counts.itemsize == 1 else np.int64
         totals = np.zeros(len(self.sizes), dtype=np.int64)
         if len(self._starts):
-            totals[self._some] = np.add.reduceat(counts, self._starts, dtype=np.int64)
+            totals[self._some] = np.add.reduceat(counts, self._starts, dtype=width)
         return totals
 
     def count_at(self, places: NDArray[np.intp]) -> IntArray:

@@ -33,7 +33,7 @@ from consumers.windows import CHAMPION, DEACTIVATED, MAP_DAYS, NEVER
 # What is the same with and without today so far; so are counts over windows that end by D.
 _WHATEVER_THE_DAY = frozenset(
     {
-        *("number", "attribute", "daily logins", "logins", "peak", "champions"),
+        *("number", "attribute", "daily logins", "logins", "peak", "champions", "staying"),
         *("records", "moments", "moment sum", "newest"),
         *("features", "session days", "sessions", "core"),
     }
@@ -140,7 +140,7 @@ class Portfolio:
             cells = self._users()
             hit: BoolArray = (self._aligned(logins) & self._mask(first, last)) != 0
             if without_deactivated:
-                hit &= (cells.flags & DEACTIVATED) == 0
+                hit &= self._once(("staying",), lambda: (cells.flags & DEACTIVATED) == 0)
             return cells.per_account(hit)
 
         return self._once(("users", first, last, logins, without_deactivated), read)

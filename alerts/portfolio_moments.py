@@ -53,7 +53,7 @@ class Moments:
     def of(self, kind: int) -> Happened:
         """Those of one kind."""
         if kind not in self._known:
-            chosen = self._kinds == kind
-            places, sizes = np.flatnonzero(chosen), self._records.per_account(chosen)
+            places = np.flatnonzero(self._kinds == kind)
+            sizes = np.bincount(self._records.owners[places], minlength=len(self._records.sizes))
             self._known[kind] = Happened(sizes, self._days[places], self._values[places])
         return self._known[kind]

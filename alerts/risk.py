@@ -68,12 +68,12 @@ def changed_levels(batch: Batch, moves: Sequence[Move], known: BoolArray) -> dic
         if rank > worst.get(account_no, 0):
             worst[account_no] = rank
     nos = np.asarray(batch.rows.nos[: len(known)], dtype=np.int64)
-    levels = np.where(known, RiskLevel.LOW.value, RiskLevel.UNKNOWN.value).astype(object)
+    levels = np.full(len(nos), RiskLevel.LOW.value, dtype=object)
+    levels[~known] = RiskLevel.UNKNOWN.value
     for no, place in zip(worst, np.searchsorted(nos, list(worst)).tolist(), strict=True):
         if place < len(nos) and nos[place] == no:
             levels[place] = _LEVELS[worst[no]]
-    before = np.empty(len(nos), dtype=object)
-    before[:] = batch.risk_levels[: len(nos)]
+    before = np.array(batch.risk_levels[: len(nos)], dtype=object)
     return {int(nos[place]): levels[place] for place in np.flatnonzero(levels != before).tolist()}
 
 
