@@ -105,7 +105,8 @@ class AccountBatches:
                 return self._as_batch(rows, cooling_since)
             candidates = select(number).where(number > account_no, *not_held(number, held))
             # Not by IN: the planner would join everything that follows before it sorts and cuts.
-            nos = list(self._connection.scalars(candidates.order_by(number).limit(limit)))
+            found = driver_rows(self._connection.execute(candidates.order_by(number).limit(limit)))
+            nos = [row[0] for row in found]
             self.lock(nos)
             if free := self._still_free(nos, progress_since):
                 return self._batch(free, cooling_since)
@@ -120,7 +121,8 @@ class AccountBatches:
         new = sorted(set(nos) - self._locked)
         if new:
             these, values = self._driver.among("no", new)
-            self._driver.rows(f"SELECT no FROM account WHERE {these} ORDER BY no FOR NO KEY UPDATE", *values)
+            held = f"SELECT no FROM account WHERE {these} ORDER BY no FOR NO KEY UPDATE"
+            self._driver.rows(f"SELECT count(*) FROM ({held}) AS held", *values)
         self._locked.update(new)
 
     def _take(self, wanted: str, values: Sequence[Any], limit: int, progress_since: int) -> Sequence[int]:
