@@ -36,7 +36,7 @@ def signals(
             rule
             for rule in readers
             if any(comparison.metric.name == name for comparison in because[rule.id])
-            and readings.values(name, rule.floors.get(name)).status[index] == Status.OK
+            and readings.values(name, rule.floors.get(name)).status[index] == Status.OK.value
         ]
         chosen = max(breaching, key=lambda rule: rule.severity.rank) if breaching else readers[0]
         floor = chosen.floors.get(name)

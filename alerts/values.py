@@ -21,7 +21,10 @@ __all__ = ["BoolArray", "IntArray", "Kind", "Metric", "Status", "StatusArray", "
 
 
 class Status(IntEnum):
-    """Whether a number stands (METRICS section 1). No rule fires on anything but OK."""
+    """Whether a number stands (METRICS section 1). No rule fires on anything but OK.
+
+    With arrays its ``value`` is compared: of a member itself numpy asks for so much that it takes ten times as long.
+    """
 
     OK = 0
     INSUFFICIENT_HISTORY = 1
@@ -66,7 +69,7 @@ class Values:
 
     def ok(self) -> BoolArray:
         """Where the number stands."""
-        result: BoolArray = self.status == Status.OK
+        result: BoolArray = self.status == Status.OK.value
         return result
 
 

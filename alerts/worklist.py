@@ -37,7 +37,7 @@ def worklist(
     cells: list[Cell] = []
     for number, (rule, judgement) in enumerate(zip(rules, judgements, strict=True)):
         standings = newest.get(rule.id, {})
-        opening = (judgement.verdict == Verdict.TRUE) & ~churned
+        opening = (judgement.verdict == Verdict.TRUE.value) & ~churned
         if standings:
             opening[list(standings)] = False
             cells.extend(
@@ -60,9 +60,9 @@ def clearing(judgement: Judgement) -> VerdictArray:
     """The condition as a firing alert sees it, in vectors: what ``Finding.clearing`` says of one."""
     if judgement.clear is None:
         return judgement.verdict
-    gone = (judgement.verdict == Verdict.FALSE) & judgement.because_not_applicable
-    inverse = np.where(judgement.clear == Verdict.UNKNOWN, judgement.clear, 1 - judgement.clear)
-    decided = (judgement.verdict == Verdict.TRUE) | gone
+    gone = (judgement.verdict == Verdict.FALSE.value) & judgement.because_not_applicable
+    inverse = np.where(judgement.clear == Verdict.UNKNOWN.value, judgement.clear, 1 - judgement.clear)
+    decided = (judgement.verdict == Verdict.TRUE.value) | gone
     return np.where(decided, judgement.verdict, inverse).astype(np.int8)
 
 
@@ -73,7 +73,7 @@ def _moving(
     chosen = np.fromiter(standings, dtype=np.int64, count=len(standings))
     seen = clearing(judgement)[chosen]
     unknown_moves = closing & ~judgement.stale[chosen]
-    rests = (seen == Verdict.TRUE) | ((seen == Verdict.UNKNOWN) & ~unknown_moves)
+    rests = (seen == Verdict.TRUE.value) | ((seen == Verdict.UNKNOWN.value) & ~unknown_moves)
     rests &= ~churned[chosen]
     severity = rule.severity.value
     return [

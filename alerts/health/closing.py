@@ -44,12 +44,12 @@ class Components:
 
     def ok(self) -> BoolArray:
         """n × 4: what has a value now."""
-        result: BoolArray = self.status == Status.OK
+        result: BoolArray = self.status == Status.OK.value
         return result
 
     def stale(self) -> BoolArray:
         """n: where an input that counts may exist unheard."""
-        result: BoolArray = ((self.status == Status.STALE_SOURCE) & (self.weights > 0)).any(axis=1)
+        result: BoolArray = ((self.status == Status.STALE_SOURCE.value) & (self.weights > 0)).any(axis=1)
         return result
 
 

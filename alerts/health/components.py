@@ -118,7 +118,7 @@ def support(portfolio: Portfolio) -> Component:
     has_tickets = usual.ok()
     points -= np.where(has_tickets, np.minimum(PER_TICKET * above // usual.denominator, MOST_TICKETS), 0)
     counts |= {"tickets_28d": recent, "tickets_usual_twice": usual.numerator}
-    status = np.full(n, Status.OK, dtype=np.uint8)
+    status = np.full(n, Status.OK.value, dtype=np.uint8)
     if not has_escalations:
         why = Status.INSUFFICIENT_HISTORY if portfolio.fed(*TICKETS) else Status.UNKNOWN
         status[~has_tickets] = why
@@ -160,7 +160,7 @@ def relationship(portfolio: Portfolio) -> Component:
     points = mean(np.where(achieved, FULL, 0), weights)
     sentiment_day = portfolio.number("sentiment_day")
     red = (portfolio.number("sentiment") == RED) & (day - sentiment_day <= RED_LASTS_DAYS)
-    status = np.where(points >= 0, Status.OK, Status.UNKNOWN).astype(np.uint8)
+    status = np.where(points >= 0, Status.OK.value, Status.UNKNOWN.value).astype(np.uint8)
     if knows_people and stale(portfolio, ACTIVITY):
         status[:] = Status.STALE_SOURCE
     counts = {
@@ -203,7 +203,7 @@ def satisfaction(portfolio: Portfolio) -> Component:
         [trend, rounded(100 * total, count), rounded(100 * total_before, count_before)],
         0,
     )
-    status = np.where(enough_now | enough_before, Status.OK, Status.LOW_VOLUME).astype(np.uint8)
+    status = np.where(enough_now | enough_before, Status.OK.value, Status.LOW_VOLUME.value).astype(np.uint8)
     if not portfolio.fed(*SURVEYS):
         status[:] = Status.UNKNOWN
     counts = {"answers_180d": now[0], "answers_180d_before": before[0]}

@@ -91,7 +91,9 @@ def score_of(parts: Sequence[Part], by: Scales) -> tuple[IntArray, StatusArray, 
     A part whose source is stale makes the score stale; a part without a weight says nothing at all.
     """
     columns = [
-        np.where(part.status == Status.OK, ramp(part.numerator, part.denominator, by.targets[:, number]), -1)
+        np.where(
+            part.status == Status.OK.value, ramp(part.numerator, part.denominator, by.targets[:, number]), -1
+        )
         for number, part in enumerate(parts)
     ]
     scored: IntArray = np.stack(columns, axis=1).astype(np.int64)
@@ -102,11 +104,11 @@ def score_of(parts: Sequence[Part], by: Scales) -> tuple[IntArray, StatusArray, 
 
 
 def _said(points: IntArray, said: StatusArray, counts: BoolArray) -> StatusArray:
-    status = np.full(len(points), Status.UNKNOWN, dtype=np.uint8)
+    status = np.full(len(points), Status.UNKNOWN.value, dtype=np.uint8)
     for word in reversed(_WHY_NOT):
-        status[((said == word) & counts).any(axis=1)] = word
+        status[((said == word.value) & counts).any(axis=1)] = word.value
     status[points >= 0] = Status.OK
-    status[((said == Status.STALE_SOURCE) & counts).any(axis=1)] = Status.STALE_SOURCE
+    status[((said == Status.STALE_SOURCE.value) & counts).any(axis=1)] = Status.STALE_SOURCE
     return status
 
 

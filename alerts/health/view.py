@@ -21,7 +21,7 @@ def health_view(portfolio: Portfolio, index: int) -> dict[str, Any]:
     value counts on, or ``disappeared`` when it no longer does.
     """
     found, status = scored(portfolio), health_score(portfolio, None).status
-    stands = status[index] == Status.OK
+    stands = status[index] == Status.OK.value
     return {
         "score": int(found.points[index]) / 100 if stands else None,
         "band": BANDS[int(remembered(portfolio)["band"][index])],

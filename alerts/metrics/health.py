@@ -108,7 +108,7 @@ def coverage(portfolio: Portfolio, floor: int | None) -> Values:
     Below 0.60 there is no score. ``stale_source`` while an input may exist that was not heard.
     """
     found, now = scored(portfolio), current(portfolio)
-    status = np.full(portfolio.size, Status.OK, dtype=np.uint8)
+    status = np.full(portfolio.size, Status.OK.value, dtype=np.uint8)
     status[now.components.stale()] = Status.STALE_SOURCE
     whole_weight = np.full(portfolio.size, 10_000, dtype=np.int64)
     return Values(found.coverage, whole_weight, status, parts=_score_parts(found))
@@ -272,13 +272,15 @@ def _score_parts(found: Score) -> dict[str, IntArray]:
 
 
 def _score_status(found: Score, now: Health) -> StatusArray:
-    status = np.where(found.points < 0, Status.UNKNOWN, Status.OK).astype(np.uint8)
+    status = np.where(found.points < 0, Status.UNKNOWN.value, Status.OK.value).astype(np.uint8)
     status[now.components.stale()] = Status.STALE_SOURCE
     return status
 
 
 def _band_status(portfolio: Portfolio) -> StatusArray:
-    status = np.where(remembered(portfolio)["band"] == UNKNOWN, Status.UNKNOWN, Status.OK).astype(np.uint8)
+    status = np.where(remembered(portfolio)["band"] == UNKNOWN, Status.UNKNOWN.value, Status.OK.value).astype(
+        np.uint8
+    )
     if portfolio.moment.stale:  # else a sweep would score everybody to learn that nothing is
         status[current(portfolio).components.stale()] = Status.STALE_SOURCE
     return status

@@ -119,7 +119,7 @@ def change_28d_adjusted(portfolio: Portfolio, floor: int | None) -> Values:
     """
     current, previous, days = _current(portfolio), _previous(portfolio), days_of(portfolio)
     raw = change(current, previous, days)
-    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK
+    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK.value
     usual = np.zeros((4, portfolio.size), dtype=np.int64)
     for median, mine in medians(portfolio, raw, ok):
         counts = median.accounts >= LEAST_ACCOUNTS
@@ -147,7 +147,7 @@ def comparable(portfolio: Portfolio) -> tuple[IntArray, IntArray]:
     """The changes per business day that the portfolio's median is taken of: numerators and denominators."""
     previous = _previous(portfolio)
     top, bottom = change(_current(portfolio), previous, days_of(portfolio))
-    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK
+    ok: BoolArray = _status(portfolio, 55, low=_under(previous, None, FLOOR)) == Status.OK.value
     return top[ok], bottom[ok]
 
 

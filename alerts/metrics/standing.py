@@ -59,24 +59,24 @@ def standing(
     names the families whose silence would worsen the value, so that it is refused while one of them is stale;
     ``silenced`` says for which accounts that matters, None for all.
     """
-    status = np.full(portfolio.size, Status.OK, dtype=np.uint8)
+    status = np.full(portfolio.size, Status.OK.value, dtype=np.uint8)
     for mask, word in (
         (low, Status.LOW_VOLUME),
         (nobody, Status.NOT_APPLICABLE),
         (short, Status.INSUFFICIENT_HISTORY),
     ):
         if mask is not None:
-            status[mask] = word
+            status[mask] = word.value
     if silence and stale(portfolio, silence):
-        status[slice(None) if silenced is None else silenced] = Status.STALE_SOURCE
+        status[slice(None) if silenced is None else silenced] = Status.STALE_SOURCE.value
     if unseen is not None:
-        status[unseen] = Status.UNKNOWN
+        status[unseen] = Status.UNKNOWN.value
     if absent is not None:
-        status[absent] = Status.NOT_APPLICABLE
+        status[absent] = Status.NOT_APPLICABLE.value
     if not all(any(portfolio.fed(family) for family in group) for group in feeds):
-        status[:] = Status.UNKNOWN
+        status[:] = Status.UNKNOWN.value
     if excluded is not None:
-        status[excluded] = Status.NOT_APPLICABLE
+        status[excluded] = Status.NOT_APPLICABLE.value
     return status
 
 

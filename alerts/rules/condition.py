@@ -147,9 +147,9 @@ def _leaf(clause: Clause) -> _Judge:
         if key not in sweep.leaves:
             values = sweep.values(name)
             met, status = holds(values), values.status
-            ok = status == Status.OK
-            stale = status == Status.STALE_SOURCE
-            absent = status == Status.NOT_APPLICABLE
+            ok = status == Status.OK.value
+            stale = status == Status.STALE_SOURCE.value
+            absent = status == Status.NOT_APPLICABLE.value
             sweep.absences = sweep.absences or bool(absent.any())
             sweep.leaves[key] = Masks(met & ok, ~met & ok, stale if stale.any() else None), absent
         masks, absent = sweep.leaves[key]
