@@ -25,8 +25,10 @@ from app.database.tables import account, account_detail
 from app.http.instants import day_or_none, instant_or_none, money
 from consumers.days import Calendar
 
-_MOST_OPEN = 200  # more rules than that nobody has
 _ONE = ACCOUNTS.where(account.c.account_id == bindparam("wanted"))
+_OF_ONE = account_detail.c.account_no == bindparam("wanted")
+_FACTS = select(account_detail.c.facts).where(_OF_ONE)
+_FACTS_AND_USAGE = select(account_detail.c.facts, account_detail.c.features).where(_OF_ONE)
 
 
 class AccountReader:
@@ -56,8 +58,7 @@ class AccountReader:
                 return None
             readings = self._readings(connection, row)
             details = self._details(connection, row, readings.portfolio)
-            wanted = alert_queries.Filter(account_id=account_id, status=("pending", "firing"))
-            open_alerts = alert_queries.page(connection, wanted, limit=_MOST_OPEN)
+            open_alerts = alert_queries.open_alerts(connection, row.no)
             judged = [at for at in (row.evaluated_at, last_sweep_at(connection)) if at is not None]
         return {
             "account_id": account_id,
@@ -112,10 +113,8 @@ class AccountReader:
         self, connection: Connection, row: Row[Any], portfolio: Portfolio
     ) -> dict[str, dict[str, Any]]:
         """What evidence names beside the numbers; who uses what is read only where something was given up."""
-        columns = [account_detail.c.facts]
-        if portfolio.abandoned_features(0):
-            columns.append(account_detail.c.features)
-        found = connection.execute(select(*columns).where(account_detail.c.account_no == row.no)).first()
+        statement = _FACTS_AND_USAGE if portfolio.abandoned_features(0) else _FACTS
+        found = connection.execute(statement, {"wanted": row.no}).first()
         facts, usage = (*(found or ()), b"", b"")[:2]
         return details(portfolio, 0, self._calendar, facts=facts or b"", usage=usage or b"")
 

@@ -29,10 +29,23 @@ _opened_at = func.coalesce(alert.c.pending_since, alert.c.fired_at, alert.c.upda
 
 # Statements that never change are built once: building one takes longer than SQLite takes to answer it.
 _MOST_SHOWN = 1_000
+_MOST_OPEN = 200  # of one account: more rules than that nobody has
 _WITH_ACCOUNT = select(
     alert, _opened_at, account.c.name.label("account_name"), account.c.owner, account.c.owner_email
 ).join(account, account.c.no == alert.c.account_no)
 _FIND = _WITH_ACCOUNT.where(alert.c.id == bindparam("wanted"))
+_OPEN = (
+    select(
+        *(alert.c.id, alert.c.rule, alert.c.severity, alert.c.status, alert.c.title, alert.c.baseline),
+        *(alert.c.fired_at, alert.c.due_at, alert.c.acknowledged_at),
+    )
+    .where(
+        alert.c.account_no == bindparam("wanted"),
+        or_(alert.c.status == "pending", alert.c.status == "firing"),
+    )
+    .order_by(_opened_at.desc(), alert.c.id.desc())
+    .limit(_MOST_OPEN)
+)
 _HISTORY = (
     select(alert_history)
     .where(alert_history.c.alert_id == bindparam("wanted"))
@@ -70,6 +83,11 @@ def page(
         opened_at, id_ = after
         query = query.where(or_(_opened_at < opened_at, and_(_opened_at == opened_at, alert.c.id < id_)))
     return [row._mapping for row in connection.execute(query)]
+
+
+def open_alerts(connection: Connection, account_no: int) -> Sequence[Row]:
+    """What is open of one account, the newest episode first, in as many columns as say what to do next."""
+    return [row._mapping for row in connection.execute(_OPEN, {"wanted": account_no})]
 
 
 def find(connection: Connection, alert_id: str) -> Row | None:

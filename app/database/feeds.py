@@ -20,6 +20,11 @@ from consumers.feeds import LOCAL, Feed, stored_feed, union
 _Names = tuple[str, str]
 _COLUMNS = (feed.c.source, feed.c.family, feed.c.newest_at, feed.c.first_day, feed.c.hours)
 _MOVING = ("newest_at", "first_day", "hours", "updated_at")
+_RECEIVED = (
+    select(family.c.name, family.c.first_day, func.max(feed.c.newest_at))
+    .outerjoin(feed, feed.c.family == family.c.name)
+    .group_by(family.c.name, family.c.first_day)
+)
 _NEWER = "UPDATE feed SET newest_at = ?, updated_at = ? WHERE source = ? AND family = ? AND newest_at < ?"
 
 
@@ -104,9 +109,7 @@ def _row(each: Feed, now: int) -> dict[str, Any]:
 
 def received(connection: Connection) -> tuple[Mapping[str, int], Mapping[str, int]]:
     """Of each family the first day over the portfolio; of each family of activity the instant of its newest event."""
-    newest = func.max(feed.c.newest_at)
-    wanted = select(family.c.name, family.c.first_day, newest).outerjoin(feed, feed.c.family == family.c.name)
-    rows = connection.execute(wanted.group_by(family.c.name, family.c.first_day)).all()
+    rows = connection.execute(_RECEIVED).all()
     return {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows if row[2] is not None}
 
 
