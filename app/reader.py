@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from alerts.account_rows import Moment
 from alerts.configuration import Configuration
@@ -25,10 +25,10 @@ from app.database.tables import account, account_detail
 from app.http.instants import day_or_none, instant_or_none, money
 from consumers.days import Calendar
 
-_ONE = ACCOUNTS.where(account.c.account_id == bindparam("wanted"))
-_OF_ONE = account_detail.c.account_no == bindparam("wanted")
-_FACTS = select(account_detail.c.facts).where(_OF_ONE)
-_FACTS_AND_USAGE = select(account_detail.c.facts, account_detail.c.features).where(_OF_ONE)
+_THESE = ACCOUNTS.where(account.c.account_id.in_(bindparam("wanted", expanding=True))).order_by(account.c.no)
+_OF_THESE = account_detail.c.account_no.in_(bindparam("wanted", expanding=True))
+_FACTS = select(account_detail.c.account_no, account_detail.c.facts).where(_OF_THESE)
+_USAGE = select(account_detail.c.account_no, account_detail.c.features).where(_OF_THESE)
 
 
 class AccountReader:
@@ -50,53 +50,57 @@ class AccountReader:
         self._now = now
         self._stale = stale
 
-    def risk(self, account_id: str) -> dict[str, Any] | None:
-        """What ``/v1/accounts/{id}/risk`` answers (/openapi.json); None for an unknown account."""
+    def risks(self, account_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """What ``/v1/accounts/{id}/risk`` answers (/openapi.json), by id; nothing of unknown accounts."""
         with self._database.read() as connection:
-            row = _row(connection, account_id)
-            if row is None:
-                return None
-            readings = self._readings(connection, row)
-            details = self._details(connection, row, readings.portfolio)
-            open_alerts = alert_queries.open_alerts(connection, row.no)
-            judged = [at for at in (row.evaluated_at, last_sweep_at(connection)) if at is not None]
+            rows = _rows(connection, account_ids)
+            if not rows:
+                return {}
+            readings = self._readings(connection, rows)
+            told = self._details(connection, rows, readings.portfolio)
+            alerts = alert_queries.open_alerts(connection, [row.no for row in rows])
+            swept_at = last_sweep_at(connection)
+        as_of, rules = iso(readings.portfolio.as_of), self._configuration().rules
         return {
-            "account_id": account_id,
-            "as_of": iso(readings.portfolio.as_of),
-            "evaluated_at": instant_or_none(max(judged) if row.judged_at is not None else None),
-            "risk_level": row.risk_level,
-            "health": health_view(readings.portfolio, 0),
-            "signals": signals(readings, 0, self._configuration().rules, details),
-            "open_alerts": [_open_alert(each) for each in open_alerts],
-            "renewal_date": day_or_none(row.renewal_day),
-            "mrr": money(row.mrr_cents),
+            row.account_id: {
+                "account_id": row.account_id,
+                "as_of": as_of,
+                "evaluated_at": instant_or_none(_judged_at(row, swept_at)),
+                "risk_level": row.risk_level,
+                "health": health_view(readings.portfolio, index),
+                "signals": signals(readings, index, rules, told[index]),
+                "open_alerts": [_open_alert(each) for each in alerts.get(row.no, ())],
+                "renewal_date": day_or_none(row.renewal_day),
+                "mrr": money(row.mrr_cents),
+            }
+            for index, row in enumerate(rows)
         }
 
     def metrics(self, account_id: str) -> dict[str, Any] | None:
         """What ``/v1/accounts/{id}/metrics`` answers (/openapi.json); None for an unknown account."""
         with self._database.read() as connection:
-            row = _row(connection, account_id)
-            if row is None:
+            rows = _rows(connection, [account_id])
+            if not rows:
                 return None
-            readings = self._readings(connection, row)
-            details = self._details(connection, row, readings.portfolio)
+            readings = self._readings(connection, rows)
+            [told] = self._details(connection, rows, readings.portfolio)
         return {
             "account_id": account_id,
             "as_of": iso(readings.portfolio.as_of),
-            "metrics": snapshot(readings, 0, self._configuration().rules, details),
+            "metrics": snapshot(readings, 0, self._configuration().rules, told),
         }
 
     def explain(self, account_id: str, rule_id: str) -> Explanation | None:
         """Why a rule does or does not hold; None for an unknown account or rule."""
         rule = self._configuration().rule(rule_id)
         with self._database.read() as connection:
-            row = _row(connection, account_id)
-            if row is None or rule is None:
+            rows = _rows(connection, [account_id])
+            if not rows or rule is None:
                 return None
-            readings = self._readings(connection, row)
+            readings = self._readings(connection, rows)
         return explain(rule, readings, 0)
 
-    def _readings(self, connection: Connection, row: Row[Any]) -> Readings:
+    def _readings(self, connection: Connection, rows: Sequence[Row[Any]]) -> Readings:
         now, (first_days, newest) = self._now(), received(connection)
         moment = Moment.live(
             self._calendar,
@@ -107,20 +111,42 @@ class AccountReader:
             median_change=read_median(connection),
             newest=lambda: newest,
         )
-        return Readings(Portfolio(account_rows(connection, [row]), moment))
+        return Readings(Portfolio(account_rows(connection, rows), moment))
 
     def _details(
-        self, connection: Connection, row: Row[Any], portfolio: Portfolio
-    ) -> dict[str, dict[str, Any]]:
-        """What evidence names beside the numbers; who uses what is read only where something was given up."""
-        statement = _FACTS_AND_USAGE if portfolio.abandoned_features(0) else _FACTS
-        found = connection.execute(statement, {"wanted": row.no}).first()
-        facts, usage = (*(found or ()), b"", b"")[:2]
-        return details(portfolio, 0, self._calendar, facts=facts or b"", usage=usage or b"")
+        self, connection: Connection, rows: Sequence[Row[Any]], portfolio: Portfolio
+    ) -> list[dict[str, dict[str, Any]]]:
+        """What evidence names beside the numbers, of each account; who uses what is read only where something was
+        given up."""
+        facts = _blobs(connection, _FACTS, [row.no for row in rows])
+        gave_up = [row.no for index, row in enumerate(rows) if portfolio.abandoned_features(index)]
+        usage = _blobs(connection, _USAGE, gave_up) if gave_up else {}
+        return [
+            details(
+                portfolio,
+                index,
+                self._calendar,
+                facts=facts.get(row.no) or b"",
+                usage=usage.get(row.no) or b"",
+            )
+            for index, row in enumerate(rows)
+        ]
 
 
-def _row(connection: Connection, account_id: str) -> Row[Any] | None:
-    return connection.execute(_ONE, {"wanted": account_id}).first()
+def _rows(connection: Connection, account_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """In the order of their numbers, each once."""
+    return connection.execute(_THESE, {"wanted": list(account_ids)}).all()
+
+
+def _blobs(connection: Connection, statement: Select[Any], nos: Sequence[int]) -> dict[int, bytes | None]:
+    return {row[0]: row[1] for row in connection.execute(statement, {"wanted": nos})}
+
+
+def _judged_at(row: Row[Any], swept_at: int | None) -> int | None:
+    """When the account was judged last, by itself or with all others; None for one that never was."""
+    if row.judged_at is None:
+        return None
+    return max(at for at in (row.evaluated_at, swept_at) if at is not None)
 
 
 def _open_alert(row: alert_queries.Row) -> dict[str, Any]:

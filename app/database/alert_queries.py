@@ -36,15 +36,14 @@ _WITH_ACCOUNT = select(
 _FIND = _WITH_ACCOUNT.where(alert.c.id == bindparam("wanted"))
 _OPEN = (
     select(
-        *(alert.c.id, alert.c.rule, alert.c.severity, alert.c.status, alert.c.title, alert.c.baseline),
-        *(alert.c.fired_at, alert.c.due_at, alert.c.acknowledged_at),
+        *(alert.c.account_no, alert.c.id, alert.c.rule, alert.c.severity, alert.c.status, alert.c.title),
+        *(alert.c.baseline, alert.c.fired_at, alert.c.due_at, alert.c.acknowledged_at),
     )
     .where(
-        alert.c.account_no == bindparam("wanted"),
+        alert.c.account_no.in_(bindparam("wanted", expanding=True)),
         or_(alert.c.status == "pending", alert.c.status == "firing"),
     )
     .order_by(_opened_at.desc(), alert.c.id.desc())
-    .limit(_MOST_OPEN)
 )
 _HISTORY = (
     select(alert_history)
@@ -85,9 +84,12 @@ def page(
     return [row._mapping for row in connection.execute(query)]
 
 
-def open_alerts(connection: Connection, account_no: int) -> Sequence[Row]:
-    """What is open of one account, the newest episode first, in as many columns as say what to do next."""
-    return [row._mapping for row in connection.execute(_OPEN, {"wanted": account_no})]
+def open_alerts(connection: Connection, account_nos: Sequence[int]) -> Mapping[int, Sequence[Row]]:
+    """What is open of each account that has any, the newest episodes first, and of each alert what to do next."""
+    found: dict[int, list[Row]] = {}
+    for row in connection.execute(_OPEN, {"wanted": account_nos}):
+        found.setdefault(row.account_no, []).append(row._mapping)
+    return {no: rows[:_MOST_OPEN] for no, rows in found.items()}
 
 
 def find(connection: Connection, alert_id: str) -> Row | None:

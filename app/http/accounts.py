@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from alerts.risk import RiskLevel
@@ -218,9 +218,9 @@ async def list_accounts(services: Using, query: Annotated[AccountQuery, Query()]
     responses=_ONE_ERRORS,
     **needs(Scope.READ),
 )
-async def account_risk(services: Using, account_id: AccountId) -> Risk:
+async def account_risk(request: Request, account_id: AccountId) -> Risk:
     """Risk level, every signal with its evidence, and the open alerts."""
-    found = services.risk.risk(account_id)
+    found = await request.app.state.risks.get(account_id)
     if found is None:
         raise unknown_account(account_id)
     return Risk.model_validate(found)

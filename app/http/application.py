@@ -33,6 +33,7 @@ from app.http.exposition import DatabaseCollector
 from app.http.gate import OPEN_PATHS, Gate
 from app.http.problems import SCHEMA, answer, problem_of
 from app.http.services import Services
+from app.http.together import Together
 from app.version import VERSION
 
 # An account id may hold a slash: what follows an id comes before the bare id.
@@ -80,6 +81,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.cut_short = False  # whether a request was still worked on when the server ended
+    app.state.risks = Together(services.risk.risks)
     return app
 
 

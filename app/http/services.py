@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,8 +24,8 @@ Probe = Callable[[], str | None]
 class RiskReader(Protocol):
     """Says how an account stands, in the shapes that /openapi.json describes."""
 
-    def risk(self, account_id: str) -> Mapping[str, Any] | None:
-        """What ``app.http.accounts.Risk`` holds; None for an unknown account."""
+    def risks(self, account_ids: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+        """What ``app.http.accounts.Risk`` holds, by account; nothing of unknown ones."""
 
     def metrics(self, account_id: str) -> Mapping[str, Any] | None:
         """What ``app.http.accounts.Metrics`` holds; None for an unknown account."""

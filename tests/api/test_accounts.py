@@ -189,6 +189,16 @@ def test_the_risk_of_an_account_says_why_with_numbers(api: Api, house: House) ->
     assert "login-decline" in [alert["rule"] for alert in risk["open_alerts"]]
 
 
+def test_accounts_that_are_asked_for_together_get_what_each_gets_alone(house: House) -> None:
+    house.take_in([*fading("zeta"), *fading("acme")])
+    house.add_account("silent")
+    reader = house.parts.reader
+    names = ["zeta", "nobody", "silent", "acme"]
+    told = reader.risks([*names, "zeta"])
+    assert told == {name: alone for name in names for alone in reader.risks([name]).values()}
+    assert {name: bool(each["open_alerts"]) for name, each in told.items()} == {"zeta": True, "acme": True}
+
+
 def test_every_metric_of_an_account_has_a_value_a_status_and_evidence(api: Api, house: House) -> None:
     house.take_in(fading("acme"))
     answer = api.get("/v1/accounts/acme/metrics").json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -236,10 +236,11 @@ def test_a_form_larger_than_any_form_is_refused(api: Api) -> None:
 
 def test_a_fault_of_ours_shows_nothing_of_the_inside(house: House) -> None:
     class Broken:
-        def risk(self, account_id: str) -> Mapping[str, Any] | None:
-            raise RuntimeError(f"secret of {account_id}")
+        def risks(self, account_ids: Collection[str]) -> Mapping[str, Mapping[str, Any]]:
+            raise RuntimeError(f"secret of {account_ids}")
 
-        metrics = risk
+        def metrics(self, account_id: str) -> Mapping[str, Any] | None:
+            raise AssertionError(account_id)
 
     with capture_logs() as logged:
         answer = Api(house.services(risk=Broken())).get("/v1/accounts/acme/risk")
