@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.metrics.readings import Readings, evidence, versions
+from alerts.metrics.readings import Readings, evidence
 from alerts.rules.explain import clears, gap, grounds, tested, threshold
-from alerts.rules.expression import Significance, leaves
+from alerts.rules.expression import Significance
 from alerts.rules.rule import Rule
 from alerts.values import Status, Values, plain
 
@@ -27,15 +27,20 @@ def signals(
     "level", "counts"}``. ``details``: see :func:`~alerts.metrics.readings.evidence`.
     """
     because = {rule.id: grounds(rule, readings, index) for rule in rules}
+    blamed = {id_: {clause.metric.name for clause in clauses} for id_, clauses in because.items() if clauses}
+    reading: dict[str, list[Rule]] = {}
+    for rule in rules:
+        for name in rule.metrics:
+            reading.setdefault(name, []).append(rule)
     told = []
     for name, metric in readings.catalogue.items():
-        readers = [rule for rule in rules if name in rule.metrics]
+        readers = reading.get(name)
         if not readers:
             continue
         breaching = [
             rule
             for rule in readers
-            if any(comparison.metric.name == name for comparison in because[rule.id])
+            if name in blamed.get(rule.id, ())
             and readings.values(name, rule.floors.get(name)).status[index] == Status.OK.value
         ]
         chosen = max(breaching, key=lambda rule: rule.severity.rank) if breaching else readers[0]
@@ -54,7 +59,12 @@ def signals(
                 "clears": clears(name, breaching, readings, index) if breaching else None,
                 "test": _test(chosen, name, values, index),
                 "evidence": evidence(
-                    readings, name, index, floor, rules=versions(name, readers), details=details
+                    readings,
+                    name,
+                    index,
+                    floor,
+                    rules={rule.id: rule.version for rule in readers},
+                    details=details,
                 ),
             }
         )
@@ -63,7 +73,7 @@ def signals(
 
 def _test(rule: Rule, name: str, values: Values, index: int) -> dict[str, Any] | None:
     """The first test of the metric in the rule's condition."""
-    for clause, _ in leaves(rule.when.root):
+    for clause, _ in rule.when.clauses:
         if isinstance(clause, Significance) and clause.metric.name == name:
             return tested(clause, values, index)
     return None

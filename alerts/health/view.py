@@ -20,7 +20,8 @@ def health_view(portfolio: Portfolio, index: int) -> dict[str, Any]:
     day closes for which it has had no value of its own. The status is that of the metric, or ``held`` while the last
     value counts on, or ``disappeared`` when it no longer does.
     """
-    found, status = scored(portfolio), health_score(portfolio, None).status
+    found = scored(portfolio)
+    status = portfolio.once(("health", "status"), lambda: health_score(portfolio, None).status)
     stands = status[index] == Status.OK.value
     return {
         "score": int(found.points[index]) / 100 if stands else None,

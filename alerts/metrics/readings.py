@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any, Protocol
 
 from alerts.account_rows import Moment
@@ -91,15 +92,15 @@ def evidence(
         "zone": portfolio.moment.zone,
     }
     if values.text is None:
-        told["numerator"] = int(values.numerator[index])
-        told["denominator"] = int(values.denominator[index])
-    told["parts"] = {part: _part(part, int(counts[index])) for part, counts in values.parts.items()}
+        told["numerator"] = int(values.numerator.item(index))
+        told["denominator"] = int(values.denominator.item(index))
+    told["parts"] = {part: _part(part, int(counts.item(index))) for part, counts in values.parts.items()}
     told["windows"] = {window: [iso(first), iso(last)] for window, (first, last) in values.windows.items()}
     if metric.terms is not None:
         told["terms"] = metric.terms(portfolio, index)
     if metric.default_floor is not None:
         told["floor"] = metric.default_floor if floor is None else floor
-    told["inputs"] = {family: _input(portfolio.moment, family) for family in metric.reads}
+    told["inputs"] = {family: dict(_input(portfolio, family)) for family in metric.reads}
     told["seen"] = {
         "first_activity": iso(int(portfolio.number("first_day")[index])),
         "last_activity": iso(int(portfolio.number("last_day")[index])),
@@ -126,6 +127,7 @@ def snapshot(
     return told
 
 
+@lru_cache(maxsize=4_096)
 def iso(day: int) -> str | None:
     """A day as ``2026-11-22``; None for one that never was."""
     return None if day == NEVER else date.fromordinal(day + EPOCH).isoformat()
@@ -135,7 +137,12 @@ def _part(name: str, count: int) -> int | str | None:
     return iso(count) if name.endswith("_day") else count
 
 
-def _input(moment: Moment, family: str) -> dict[str, Any]:
+def _input(portfolio: Portfolio, family: str) -> dict[str, Any]:
+    """Asked for with every metric of every account."""
+    return portfolio.once(("input", family), lambda: _said_of(portfolio.moment, family))
+
+
+def _said_of(moment: Moment, family: str) -> dict[str, Any]:
     first = moment.families.get(family)
     if first is None or first > moment.today:
         return {"status": "never_received", "since": None}

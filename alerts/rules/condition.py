@@ -66,16 +66,19 @@ _Holds = Callable[[Values], BoolArray]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One line of the rule language; ``metrics`` are the names it reads, each once, from left to right."""
+    """One line of the rule language; ``clauses`` are its leaves, each with whether an odd number of ``not`` stands
+    before it, ``metrics`` the names it reads, each once; both from left to right."""
 
     root: Node
     text: str = field(compare=False)  # as it was written
     _judge: _Judge = field(repr=False, compare=False)
+    clauses: tuple[tuple[Clause, bool], ...] = field(init=False, repr=False, compare=False)
     metrics: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Derive the names."""
-        names = dict.fromkeys(leaf.metric.name for leaf, _ in leaves(self.root))
+        """Derive the clauses and the names."""
+        object.__setattr__(self, "clauses", tuple(leaves(self.root)))
+        names = dict.fromkeys(clause.metric.name for clause, _ in self.clauses)
         object.__setattr__(self, "metrics", tuple(names))
 
     @classmethod

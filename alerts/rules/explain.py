@@ -10,7 +10,7 @@ from typing import Any
 from alerts.alert import Verdict
 from alerts.rules.clearing import Change, described, smallest_change, way_out
 from alerts.rules.condition import Condition, Readings
-from alerts.rules.expression import And, Clause, Comparison, Node, Not, Or, Significance, joined, leaves
+from alerts.rules.expression import And, Clause, Comparison, Node, Not, Or, Significance, joined
 from alerts.rules.language import SIGNIFICANT
 from alerts.rules.reading import Reading
 from alerts.rules.rule import Judgement, Rule
@@ -125,13 +125,15 @@ def threshold(rule: Rule, metric: str, among: Collection[Clause] = ()) -> Clause
     Where there are several, one of ``among``, then a comparison before a test, then the first that is not under a
     ``not``.
     """
-    found = [(negated, leaf) for leaf, negated in leaves(rule.when.root) if leaf.metric.name == metric]
+    found = [(negated, leaf) for leaf, negated in rule.when.clauses if leaf.metric.name == metric]
+    if len(found) < 2:  # nothing to choose between: comparing clauses costs more than all of this
+        return found[0][1] if found else None
 
     def order(pair: tuple[bool, Clause]) -> tuple[bool, bool, bool]:
         negated, leaf = pair
         return leaf not in among, isinstance(leaf, Significance), negated
 
-    return min(found, key=order)[1] if found else None
+    return min(found, key=order)[1]
 
 
 def gap(clause: Clause, values: Values, index: int) -> float | None:
@@ -210,7 +212,7 @@ class _Seen:
         return way_out(And((ended, Not(self._rule.when.root))), Verdict.TRUE, self.reading)
 
     def leaves(self, condition: Condition) -> tuple[Leaf, ...]:
-        return tuple(self._leaf(clause, negated) for clause, negated in leaves(condition.root))
+        return tuple(self._leaf(clause, negated) for clause, negated in condition.clauses)
 
     def _leaf(self, clause: Clause, negated: bool) -> Leaf:
         reading, values = self.reading(clause.metric.name), self._values(clause.metric.name)
@@ -278,7 +280,10 @@ def _gap(clause: Clause, reading: Reading) -> float | None:
     if reading.status != Status.OK or not isinstance(clause, Comparison):
         return None
     edge = clause.threshold
-    return float(reading.number(clause.metric) - edge) if isinstance(edge, Fraction) else None
+    if not isinstance(edge, Fraction):
+        return None
+    top, bottom = reading.ratio(clause.metric)
+    return (top * edge.denominator - edge.numerator * bottom) / (bottom * edge.denominator)
 
 
 def _test(clause: Clause, reading: Reading) -> dict[str, Any] | None:

@@ -27,16 +27,16 @@ class Reading:
     def of(cls, values: Values, index: int) -> Reading:
         """The account at ``index``."""
         return cls(
-            int(values.numerator[index]),
-            int(values.denominator[index]),
-            int(values.status[index]),
+            int(values.numerator.item(index)),  # of an array's entries item() is the cheapest
+            int(values.denominator.item(index)),
+            int(values.status.item(index)),
             None if values.text is None else values.text[index],
-            {name: int(counts[index]) for name, counts in values.parts.items()},
+            {name: int(counts.item(index)) for name, counts in values.parts.items()},
         )
 
-    def number(self, metric: Metric) -> Fraction:
-        """The exact value; a count or a number of days is its numerator, as everywhere."""
-        return Fraction(self.numerator, 1 if metric.kind in WHOLE else self.denominator)
+    def ratio(self, metric: Metric) -> tuple[int, int]:
+        """The exact value over what; a count or a number of days is its numerator, as everywhere."""
+        return self.numerator, 1 if metric.kind in WHOLE else self.denominator
 
     def verdict(self, clause: Clause) -> Verdict:
         """What the clause says of it, as the sweep says it for all accounts."""
