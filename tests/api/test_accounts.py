@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alerts.metrics.catalogue import CATALOGUE
 from app.database import accounts
 from app.database.accounts import Filter, Sort
+from app.http.accounts import Risk
 from app.http.instants import instant
 from consumers.days import DAY_US
 from tests.api.house import NOW, TODAY, Api, House
@@ -164,7 +165,9 @@ def test_the_timeline_tells_every_move_newest_first(api: Api, house: House) -> N
 
 def test_the_risk_of_an_account_says_why_with_numbers(api: Api, house: House) -> None:
     house.take_in(fading("acme"))
-    risk = api.get("/v1/accounts/acme/risk").json()
+    answer = api.get("/v1/accounts/acme/risk")
+    assert answer.text == Risk.model_validate_json(answer.content).model_dump_json()  # as described
+    risk = answer.json()
     assert set(risk) == {
         "account_id", "as_of", "evaluated_at", "risk_level", "health", "signals", "open_alerts", "renewal_date", "mrr"
     }  # fmt: skip
