@@ -294,15 +294,15 @@ class Notifier:
             self._well.add(lane.name)
         else:
             self._well.discard(lane.name)
-        claimed: Sequence[Delivery] = ()
+        more = True
         if (room := self._room(lane)) > 0:
             written, claimed = self._outbox.settle_and_claim(
                 lane.answers, lane.clock(), self._holder, self._lease_us, room
             )
+            more = self._send(lane, claimed, room)
         else:
             written = self._outbox.settle(lane.answers)
         answers, lane.answers = lane.answers, []
-        more = self._send(lane, claimed, room)
         _tell(answers, written)
         return more
 

@@ -148,7 +148,7 @@ class Service:
             self._judge.set()
             self._send.set()
             self._journal_bell.ring()
-            self._begin("clock's end", functools.partial(self._clock_bell.stop, END_S))
+            self._begin("clock's end", functools.partial(self._clock_bell.stop, CUT_S))
 
     def stop(self) -> bool:
         """Wait for the :meth:`end` of every loop, then close the database. Safe to call twice.

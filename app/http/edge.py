@@ -92,7 +92,7 @@ class Edge:
             scope["app"].state.cut_short |= not body.awaited
             if status:
                 raise
-            ended = Problem(Code.NOT_READY, "it ends; send the request again", headers=retry_later())
+            ended = Problem(Code.NOT_READY, "it ends before there is an answer", headers=retry_later())
             await answer(ended, request_id)(scope, receive, send_dressed)
         except Exception as error:
             if status:  # the answer has begun: all that is left is to cut it off

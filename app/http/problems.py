@@ -106,6 +106,7 @@ KINDS: Mapping[Code, tuple[int, str]] = {
 _ANYWHERE = (
     Code.URI_TOO_LONG,
     Code.INTERNAL,
+    Code.NOT_READY,
     Code.DATABASE_LOCKED,
     Code.DATABASE_READ_ONLY,
     Code.DATABASE_FULL,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from consumers.errors import BellwetherError
+
 T = TypeVar("T")
 
 MOST = 32  # in one go; what else the loop has to do waits for so long
@@ -39,17 +41,23 @@ class Together(Generic[T]):
         del asked[:MOST]
         if asked:
             loop.call_soon(self._turn, loop)
-        self._answer(now)
+        self._answer(loop, now)
 
-    def _answer(self, asked: Sequence[tuple[str, asyncio.Future[T | None]]]) -> None:
+    def _answer(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        asked: Sequence[tuple[str, asyncio.Future[T | None]]],
+    ) -> None:
         try:
             found = self._ask([question for question, _ in asked])
         except Exception as error:
-            if len(asked) > 1:  # each alone: what is wrong with one is no matter of the others
+            if len(asked) == 1 or isinstance(error, BellwetherError):  # the database's doing, no question's
+                for _, future in asked:
+                    if not future.done():
+                        future.set_exception(error)
+            else:  # each alone: what is wrong with one is no matter of the others
                 for each in asked:
-                    self._answer([each])
-            elif not asked[0][1].done():
-                asked[0][1].set_exception(error)
+                    loop.call_soon(self._answer, loop, [each])
             return
         for question, future in asked:
             if not future.done():  # its request may have been cancelled

@@ -60,10 +60,11 @@ class Link:
         """What is wrong, in a line; None if nothing is."""
         if self.alive:
             return self.problem or self._nothing_to_read()
-        refused = self.connection.refusal() if self.connection else None
         since = self._opened_at if self._answered_at is None else self._answered_at
         silent = f"{self._client.origin} has not answered for {self._clock() - since:.0f} s"
-        why = refused or refusal(self._client.security_protocol)
+        why = self.connection.refusal() if self.connection else None
+        if why is None and self._answered_at is None:
+            why = refusal(self._client.security_protocol)
         if why:
             return f"{silent}: {why.replace(chr(10), '; ')}"
         return self.problem or silent

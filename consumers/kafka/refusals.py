@@ -18,9 +18,13 @@ class _Overhearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """The library's line is `<connection>: Connection lost: <error>`. A last try that it gave up says nothing."""
-        _, lost, why = record.getMessage().rpartition(": Connection lost: ")
+        try:
+            _, lost, why = record.getMessage().rpartition(": Connection lost: ")
+        except Exception:  # on the library's own thread, which has better things to do
+            self.handleError(record)
+            return
         if lost and not _GAVE_UP.search(why):
-            self.last = (time.monotonic(), why.removeprefix("KafkaConnectionError: "))
+            self.last = (time.monotonic(), " ".join(why.removeprefix("KafkaConnectionError: ").split())[:200])
 
 
 _heard = _Overhearing(logging.ERROR)
@@ -36,14 +40,17 @@ def overhear() -> None:
 
 
 def refusal(security_protocol: str) -> str | None:
-    """If a connection was lost just now to a broker that answers: why, and in a second line where to look."""
+    """If a connection was lost just now to a broker that answers: why, and in a second line where to look.
+
+    To be asked before a broker has ever answered: later, connections are lost because brokers go away.
+    """
     if _heard.last is None or time.monotonic() - _heard.last[0] > _RECENT_S:
         return None
     said = _heard.last[1]
     if "SSL" in said:
-        return f"{said[:200]}\ncheck BELLWETHER_KAFKA_SECURITY_PROTOCOL and BELLWETHER_KAFKA_SSL_*"
+        return f"{said}\ncheck BELLWETHER_KAFKA_SECURITY_PROTOCOL and BELLWETHER_KAFKA_SSL_*"
     if "Sasl" in said:
-        return f"wrong name, password or mechanism: {said[:200]}\ncheck BELLWETHER_KAFKA_SASL_*"
+        return f"wrong name, password or mechanism: {said}\ncheck BELLWETHER_KAFKA_SASL_*"
     if said != _HUNG_UP:
         return None
     if security_protocol.startswith("SASL"):  # more often than not the library is too late to read the answer

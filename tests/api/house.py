@@ -69,7 +69,8 @@ class Api:
     def __init__(self, services: Services, key: str | None = None) -> None:
         self.services = services
         self.app = create_app(services)
-        # FastAPI works a route out at its first request: as long as many a test, and the same for every application.
+        # FastAPI works a route out at its first request: as long as many a test, and the same for every application,
+        # whose services routes find in the request.
         self.app.router.routes = Api._routes = Api._routes or self.app.router.routes
         self.key = key
 

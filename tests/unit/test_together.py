@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from app.http.together import MOST, Together
+from consumers.errors import StorageError
 
 
 class Oracle:
-    """Answers in capitals, knows nothing of ``who``, and breaks on ``bad``."""
+    """Answers in capitals, knows nothing of ``who``, breaks on ``bad``, and has no database for ``away``."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -20,6 +21,8 @@ class Oracle:
         self.calls.append(list(questions))
         if "bad" in questions:
             raise ValueError("bad")
+        if "away" in questions:
+            raise StorageError("the database is away")
         return {each: each.upper() for each in questions if each != "who"}
 
 
@@ -52,6 +55,13 @@ def test_a_question_that_breaks_breaks_alone() -> None:
     first, bad, last = asyncio.run(all_of(Together(Oracle()), "a", "bad", "b"))
     assert (first, last) == ("A", "B")
     assert isinstance(bad, ValueError)
+
+
+def test_what_is_no_questions_doing_is_told_to_all_at_once() -> None:
+    oracle = Oracle()
+    told = asyncio.run(all_of(Together(oracle), "a", "away", "b"))
+    assert [type(each) for each in told] == [StorageError] * 3
+    assert len(oracle.calls) == 1
 
 
 def test_who_went_away_takes_no_answer_from_the_others() -> None:
