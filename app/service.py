@@ -1,12 +1,9 @@
-"""A running service: the loops of its roles on threads of their own, the web server in front, one end for all."""
+"""A running service: the loops of its roles on threads of their own, its application, one end for all."""
 
 from __future__ import annotations
 
 import functools
 import gc
-import os
-import queue
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -30,10 +27,8 @@ from app.http.operations import Ready, ready
 from app.http.services import Probe
 from app.notifier import Notifier
 from app.outbound import HttpSender
-from app.probes import ProbeServer
 from app.scheduler import Doorbell, Stopping
 from app.settings import Settings
-from app.web import WebServer
 from consumers.errors import BellwetherError, ConfigurationError, StorageError
 from consumers.loop import Handled
 
@@ -349,73 +344,3 @@ class Service:
         except (ConfigurationError, StorageError) as error:
             return str(error).splitlines()[0]
         return None
-
-
-def serve(settings: Settings, role: str) -> None:
-    """Run until SIGINT or SIGTERM; SIGHUP reads the configuration again."""
-    service = Service(settings, role)
-    probes = (
-        None
-        if settings.probe_port is None
-        else ProbeServer(settings.host, settings.probe_port, service.ready)
-    )
-    # A signal's handler may interrupt anything, also one who holds the lock that it would need; a SimpleQueue has none.
-    orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    ended = threading.Event()
-
-    def end() -> None:
-        limit = threading.Timer(CUT_S, _cut_off, (role,))
-        limit.daemon = True
-        limit.start()
-        service.end()
-        ended.set()
-        if web is not None:
-            web.end()
-
-    def obey() -> None:
-        while True:
-            orders.get()()
-
-    def reload() -> None:  # an end must not wait for it
-        threading.Thread(target=_reload, args=(service,), daemon=True).start()
-
-    web = (
-        WebServer(service.app, settings.host, settings.port, lambda: orders.put(end))
-        if "api" in ROLES[role]
-        else None
-    )
-    threading.Thread(target=obey, name="signals", daemon=True).start()
-    # uvicorn has handlers of its own while it runs, and afterwards raises what it caught once more: without these, that
-    # would end the process before the loops have.
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: orders.put(end))
-    signal.signal(signal.SIGINT, lambda _signal, _frame: orders.put(end))
-    signal.signal(signal.SIGHUP, lambda _signal, _frame: orders.put(reload))
-    try:
-        service.start()
-        if web is not None:
-            keyless = "" if service.house.keys.needed() else "no API key: only this machine may ask"
-            log.info("serving", url=web.url, role=role, note=keyless)
-            web.run()
-        else:
-            log.info("running", role=role)
-            ended.wait()
-    finally:
-        over = service.stop()
-        if probes is not None:
-            probes.close()
-    if not over or service.app.state.cut_short:
-        _cut_off(role)
-    log.info("stopped", role=role)
-
-
-def _cut_off(role: str) -> None:
-    """For what cannot be interrupted, as a request that waits for a database that stands still."""
-    log.error("ended in the middle of its work; nothing acknowledged is lost", role=role)
-    os._exit(1)
-
-
-def _reload(service: Service) -> None:
-    try:
-        service.reload()
-    except BellwetherError as error:
-        log.error("configuration not reloaded, the old one stays", error=str(error))

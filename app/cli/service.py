@@ -52,7 +52,7 @@ def serve(
         )
 
     # numpy, FastAPI and the rest: only now that nothing is wrong
-    from app.service import serve as run
+    from app.process import serve as run
 
     run(read, role.value)
 
