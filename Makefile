@@ -39,7 +39,7 @@ types: $(VENV)/dev.stamp ## mypy --strict over the package and the benchmarks
 bench: $(VENV)/dev.stamp ## how fast, as ratios within one run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-torture: $(VENV)/dev.stamp ## every fault that must be survived, for 40 minutes (ARGS=--short: in minutes)
+torture: $(VENV)/dev.stamp ## every fault that must be survived, for hours (ARGS=--short: in minutes)
 	@$(BIN)/python -m tests.torture $(or $(ARGS),--long)
 
 bench-kafka: $(VENV)/dev.stamp ## consumers, latencies and peers on a real broker (ARGS=throughput|latency|decay|peers)
