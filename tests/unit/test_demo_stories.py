@@ -91,6 +91,12 @@ def test_there_are_120_accounts_and_most_are_healthy(play: Play) -> None:
     assert len({company.name for company in play.spare}) == len(play.spare)
 
 
+def test_somebody_came_late_yesterday_so_that_no_hour_of_today_finds_the_source_silent(play: Play) -> None:
+    midnight = play.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    logins = [str(event["occurred_at"]) for event in play.history if event["type"] == "user.login"]
+    assert datetime.fromisoformat(max(logins)) == midnight - timedelta(seconds=1)
+
+
 def test_history_ends_yesterday_and_today_comes_live(play: Play) -> None:
     midnight = play.now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = [(midnight - datetime.fromisoformat(str(event["occurred_at"]))).days for event in play.history]
